@@ -1,0 +1,182 @@
+"""Compiled loops of PFedRec's local training, for one block of clients.
+
+A client touches few item rows in a round, so it works on a copy of just those, in a slice of one buffer that stays in
+cache while the client trains. The kernels run without the interpreter's lock, one block of clients a thread. Sums and
+exponentials are written so that the compiler can use vector instructions; the order of float additions is fixed on one
+machine, but may differ between machines with other vector widths.
+"""
+
+import numpy as np
+from numba import njit
+
+# Reordering and contraction are allowed, assumptions about infinities and NaN are not: a score that is not finite must
+# stay visible.
+FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
+LOGIT_LIMIT = np.float32(60.0)
+LEAST_LIKELIHOOD = np.float32(1e-7)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _sigmoid(logits, out, exponents, powers, count):  # type: ignore[no-untyped-def]
+    """out = 1 / (1 + exp(-logits)), within 2e-7 relative; logits beyond +-60 count as +-60, not finite ones as NaN.
+
+    exp(x) = 2^n exp(r) with |r| <= ln(2) / 2 and a polynomial of degree 6 for exp(r); `powers` views the bits in
+    `exponents` as float32.
+    """
+    for k in range(count):
+        x = min(max(-logits[k], -LOGIT_LIMIT), LOGIT_LIMIT)
+        n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+        exponents[k] = (np.int32(n) + np.int32(127)) << np.int32(23)
+        r = (x - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)
+        p = np.float32(1.0 / 720.0)
+        p = p * r + np.float32(1.0 / 120.0)
+        p = p * r + np.float32(1.0 / 24.0)
+        p = p * r + np.float32(1.0 / 6.0)
+        p = p * r + np.float32(0.5)
+        p = p * r + np.float32(1.0)
+        p = p * r + np.float32(1.0)
+        out[k] = p
+    for k in range(count):
+        out[k] = np.float32(1.0) / (np.float32(1.0) + out[k] * powers[k]) + (logits[k] - logits[k])
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+def _dot(a, b, dim):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for d in range(dim):
+        total += a[d] * b[d]
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def train_block(
+    first, last, table, weights, biases, sample_offsets, codes, batch_size, epochs, score_lr, item_lr,
+    row_starts, row_counts, rows, local, scale, limit, use_sum, accumulator, losses,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Train clients first..last-1 in place of `weights`, `biases`; leave their touched rows and changes in `rows`, `local`.
+
+    With `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to `accumulator`
+    (n_items, dim) int64. `losses` gets each client's summed binary cross-entropy in nats, before each batch's step; a sample
+    counts at most 16 nats there (it is shown to people, nothing is computed from it).
+    Returns how many coordinates met the limit.
+    """
+    n_items, dim = table.shape
+    slot = np.full(n_items, -1, np.int32)
+    w = np.empty(dim, np.float32)
+    gradient = np.empty(dim, np.float32)
+    logits = np.empty(batch_size, np.float32)
+    pull = np.empty(batch_size, np.float32)
+    exponents = np.empty(batch_size, np.int32)
+    powers = exponents.view(np.float32)
+    longest = 0
+    for client in range(first, last):
+        longest = max(longest, sample_offsets[client + 1] - sample_offsets[client])
+    places = np.empty(longest, np.int32)
+    saturated = 0
+
+    for client in range(first, last):
+        start, stop = sample_offsets[client], sample_offsets[client + 1]
+        base = row_starts[client]
+        touched = 0
+        for s in range(start, stop):
+            item = codes[s] >> 1
+            if slot[item] < 0:
+                slot[item] = touched
+                rows[base + touched] = item
+                for d in range(dim):
+                    local[base + touched, d] = table[item, d]
+                touched += 1
+            places[s - start] = slot[item]
+        row_counts[client] = touched
+        mine = local[base : base + touched]
+        for d in range(dim):
+            w[d] = weights[client, d]
+        bias = biases[client]
+        loss = 0.0
+
+        for _ in range(epochs):
+            for begin in range(start, stop, batch_size):
+                count = min(batch_size, stop - begin)
+                offset = begin - start
+                # Score function first ...
+                for k in range(count):
+                    logits[k] = _dot(mine[places[offset + k]], w, dim) + bias
+                _sigmoid(logits, pull, exponents, powers, count)
+                likelihood = 1.0
+                for k in range(count):
+                    label = np.float32(codes[begin + k] & 1)
+                    right = pull[k] if label > 0 else np.float32(1.0) - pull[k]
+                    likelihood *= max(right, LEAST_LIKELIHOOD)
+                    pull[k] -= label
+                    if k % 8 == 7:
+                        loss -= np.log(likelihood)
+                        likelihood = 1.0
+                loss -= np.log(likelihood)
+                for d in range(dim):
+                    gradient[d] = np.float32(0.0)
+                bias_gradient = np.float32(0.0)
+                for k in range(count):
+                    row = mine[places[offset + k]]
+                    for d in range(dim):
+                        gradient[d] += pull[k] * row[d]
+                    bias_gradient += pull[k]
+                step = score_lr / np.float32(count)
+                for d in range(dim):
+                    w[d] -= step * gradient[d]
+                bias -= step * bias_gradient
+                # ... then the item rows, by the new score function (post-tuning).
+                for k in range(count):
+                    logits[k] = _dot(mine[places[offset + k]], w, dim) + bias
+                _sigmoid(logits, pull, exponents, powers, count)
+                step = item_lr / np.float32(count)
+                for k in range(count):
+                    amount = -step * (pull[k] - np.float32(codes[begin + k] & 1))
+                    row = mine[places[offset + k]]
+                    for d in range(dim):
+                        row[d] += amount * w[d]
+
+        for d in range(dim):
+            weights[client, d] = w[d]
+        biases[client] = bias
+        losses[client] = loss
+        for r in range(touched):
+            item = rows[base + r]
+            slot[item] = -1
+            for d in range(dim):
+                mine[r, d] -= table[item, d]
+            if use_sum:
+                for d in range(dim):
+                    value = np.rint(np.float64(mine[r, d]) * scale)
+                    # A value that is not finite fails both comparisons' negations and is counted as saturated.
+                    if not (value >= -limit and value <= limit):
+                        saturated += 1
+                        value = min(max(value, -limit), limit) if value == value else 0.0
+                    accumulator[item, d] += np.int64(value)
+    return saturated
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def score_block(first, last, table, weights, biases, candidates, out):  # type: ignore[no-untyped-def]
+    """out[c, j] = logit of candidate j of client c under the given item table; candidates below 0 score 0."""
+    dim = table.shape[1]
+    for client in range(first, last):
+        for j in range(candidates.shape[1]):
+            item = candidates[client, j]
+            out[client, j] = _dot(table[item], weights[client], dim) + biases[client] if item >= 0 else np.float32(0.0)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def change_block(first, last, weights, row_starts, row_counts, rows, local, n_items, candidates, out):  # type: ignore[no-untyped-def]
+    """Add to out[c, j] what client c's own change of candidate j's row adds to its logit."""
+    dim = local.shape[1]
+    slot = np.full(n_items, -1, np.int64)
+    for client in range(first, last):
+        base = row_starts[client]
+        for r in range(row_counts[client]):
+            slot[rows[base + r]] = base + r
+        for j in range(candidates.shape[1]):
+            item = candidates[client, j]
+            if item >= 0 and slot[item] >= 0:
+                out[client, j] += _dot(local[slot[item]], weights[client], dim)
+        for r in range(row_counts[client]):
+            slot[rows[base + r]] = -1
