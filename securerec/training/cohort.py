@@ -4,6 +4,7 @@ Source: Zhang, Long, Zhou, Yan, Zhang, Zhang, Yang, "Dual Personalization on Fed
 algorithm 1. `securerec.training.reference` is the same in plain torch, as the oracle.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securerec.data.interactions import Interactions
+from securerec.errors import RunError
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training import kernels
 from securerec.training.draws import Draws, Sampler, block_runner, client_keys
@@ -76,7 +78,7 @@ class CohortTrainer:
 
         Returns the new score functions (the old ones are left alone) and the update. With `scale` > 0 also the sum of all
         updates rounded to integers at `scale` units to 1 and held within +-limit: what a secure sum of the same integers
-        would open, computed on the way.
+        would open, computed on the way. Raises RunError when a client's training diverges.
         """
         model, n_clients = self.model, self.train_set.n_users
         new = ScoreFunctions(functions.weights.copy(), functions.biases.copy())
@@ -94,6 +96,12 @@ class CohortTrainer:
             )  # fmt: skip
 
         self.run_blocks(block)
+        diverged = np.flatnonzero(~np.isfinite(losses))
+        if diverged.size:
+            raise RunError(
+                f"local training of {diverged.size} of {n_clients} clients left the finite numbers (first: client "
+                f"{diverged[0]}): lower the learning rates"
+            )
         losses /= np.maximum(np.diff(draws.offsets) * model.epochs, 1)
         update = CohortUpdate(self._starts, counts, self._rows, self._local, losses)
         total = IntegerSum(sums.sum(axis=0), int(saturated.sum())) if scale else None
@@ -124,6 +132,4 @@ class CohortTrainer:
 
 
 def _default_threads() -> int:
-    import os
-
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

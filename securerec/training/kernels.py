@@ -18,7 +18,7 @@ LEAST_LIKELIHOOD = np.float32(1e-7)
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _sigmoid(logits, out, exponents, powers, count):  # type: ignore[no-untyped-def]
-    """out = 1 / (1 + exp(-logits)), within 2e-7 relative; logits beyond +-60 count as +-60, not finite ones as NaN.
+    """out = 1 / (1 + exp(-logits)), within 1e-6 relative; logits beyond +-60 count as +-60.
 
     exp(x) = 2^n exp(r) with |r| <= ln(2) / 2 and a polynomial of degree 6 for exp(r); `powers` views the bits in
     `exponents` as float32.
@@ -37,7 +37,7 @@ def _sigmoid(logits, out, exponents, powers, count):  # type: ignore[no-untyped-
         p = p * r + np.float32(1.0)
         out[k] = p
     for k in range(count):
-        out[k] = np.float32(1.0) / (np.float32(1.0) + out[k] * powers[k]) + (logits[k] - logits[k])
+        out[k] = np.float32(1.0) / (np.float32(1.0) + out[k] * powers[k])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, inline="always")
@@ -57,7 +57,7 @@ def train_block(
 
     With `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to `accumulator`
     (n_items, dim) int64. `losses` gets each client's summed binary cross-entropy in nats, before each batch's step; a sample
-    counts at most 16 nats there (it is shown to people, nothing is computed from it).
+    counts at most 16 nats there (it is shown to people, nothing is computed from it). A client whose rows are no longer finite gets NaN.
     Returns how many coordinates met the limit.
     """
     n_items, dim = table.shape
@@ -144,13 +144,14 @@ def train_block(
             slot[item] = -1
             for d in range(dim):
                 mine[r, d] -= table[item, d]
-            if use_sum:
+                if not np.isfinite(mine[r, d]):
+                    losses[client] = np.nan
+            if use_sum and np.isfinite(losses[client]):
                 for d in range(dim):
                     value = np.rint(np.float64(mine[r, d]) * scale)
-                    # A value that is not finite fails both comparisons' negations and is counted as saturated.
-                    if not (value >= -limit and value <= limit):
+                    if value < -limit or value > limit:
                         saturated += 1
-                        value = min(max(value, -limit), limit) if value == value else 0.0
+                        value = min(max(value, -limit), limit)
                     accumulator[item, d] += np.int64(value)
     return saturated
 

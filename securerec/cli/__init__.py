@@ -1,0 +1,61 @@
+"""The command line: one command with sub-commands, each thin."""
+
+import sys
+
+import typer
+
+from securerec.errors import SecurerecError
+
+app = typer.Typer(
+    name="securerec",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=(
+        "A recommender that is trained where the data lives.\n\n"
+        "Every device keeps its interactions and its score function. What leaves it is one update of the item table: clipped, "
+        "noised, encrypted, and opened only as a sum over the cohort.\n\n"
+        "[bold]A tour[/bold]\n\n"
+        "  securerec run                      train on MovieLens-100K, privacy and encryption on\n\n"
+        "  securerec recommend RUN --user 196 what one device would recommend, and what it knew\n\n"
+        "  securerec audit RUN                attack what the run's server saw (run it with --record-views)\n\n"
+        "  securerec data list                data sets to train on, and how to import your own\n\n"
+        "  securerec bench training           how fast a round is here\n\n"
+        "  securerec doctor                   is everything installed and working?"
+    ),
+)
+
+
+def main() -> None:
+    """Entry point of the `securerec` command: every known error is one line and its own exit code."""
+    _register()
+    try:
+        app()
+    except SecurerecError as error:
+        _leave(str(error), error.exit_code)
+    except Exception as error:
+        from attacks.errors import AttackError
+        from protocols.errors import ProtocolError
+
+        if isinstance(error, ProtocolError):
+            _leave(str(error), 7)
+        if isinstance(error, AttackError):
+            _leave(str(error), 8)
+        raise
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _register() -> None:
+    from securerec.cli import audit, bench, data, doctor, recommend, run
+
+    app.command("run")(run.run_command)
+    app.command("resume")(run.resume_command)
+    app.command("recommend")(recommend.recommend_command)
+    app.command("audit")(audit.audit_command)
+    app.add_typer(data.app, name="data")
+    app.add_typer(bench.app, name="bench")
+    app.command("doctor")(doctor.doctor_command)

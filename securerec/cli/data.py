@@ -1,0 +1,202 @@
+"""`securerec data`: list, fetch, describe and import data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from securerec.cli.output import emit
+from securerec.data import cache, sources
+from securerec.data.csv_import import Columns, import_csv
+from securerec.data.dataset import Dataset
+from securerec.data.describe import describe as figures_of
+from securerec.errors import DataError
+
+app = typer.Typer(help="List, fetch, describe and import data sets.", no_args_is_help=True)
+
+JsonFile = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON to FILE; '-' is standard output."),
+]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that `securerec data list` shows; case does not matter.")
+]
+
+
+@app.command("list")
+def list_(json_file: JsonFile = None) -> None:
+    """Show what can be fetched and what is stored on this machine."""
+    rows = [_row(name) for name in sorted({*sources.REGISTRY, *cache.stored_names()})]
+    table = Table(title=f"Data sets (stored in {cache.home() / 'datasets'})", title_justify="left")
+    for heading in ("name", "users", "items", "interactions", "state", "licence"):
+        table.add_column(heading, justify="right" if heading in ("users", "items", "interactions") else "left")
+    for row in rows:
+        table.add_row(
+            *(Text(_shown(row[key])) for key in ("name", "users", "items", "interactions", "state", "licence"))
+        )
+    emit({"datasets": rows}, json_file, table)
+
+
+@app.command()
+def fetch(name: Name, json_file: JsonFile = None) -> None:
+    """Download a data set, verify it and keep it in the cache folder.
+
+    A stored copy that is whole is kept; a damaged one is replaced. The licence is printed first: by fetching you accept
+    it. The cache folder is the platform's, or the one named by the environment variable SECUREREC_HOME.
+    """
+    dataset, before = None, False
+    if sources.is_stored(name):
+        try:
+            dataset, before = sources.read_stored(name), True
+        except DataError as error:
+            if cache.canonical_name(name) not in sources.REGISTRY:
+                raise
+            sources.to_stderr(str(error))
+    if dataset is None:
+        dataset = sources.fetch(name)
+    path = cache.path_of(name)
+    figures = _counts(dataset) | {"file": str(path), "stored_before": before}
+    emit(figures, json_file, Text(f"{_sentence(dataset)}\n{'Already' if before else 'Now'} at {path}"))
+
+
+@app.command()
+def describe(name: Name, json_file: JsonFile = None) -> None:
+    """Show what a data set holds.
+
+    A data set that is known and not stored yet is fetched first.
+    """
+    dataset = sources.load(name)
+    figures = figures_of(dataset)
+    emit(figures, json_file, _description(figures))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A UTF-8 CSV file whose first line names the columns.")],
+    user_column: Annotated[str, typer.Option(metavar="COLUMN", help="Column with the user's identifier.")],
+    item_column: Annotated[str, typer.Option(metavar="COLUMN", help="Column with the item's identifier.")],
+    rating_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column with a rating; needs --minimum-rating.")
+    ] = None,
+    minimum_rating: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Keep only rows rated at least this.")
+    ] = None,
+    timestamp_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column with a number or an ISO 8601 date; without it, row order is the order."
+        ),
+    ] = None,
+    title_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column with the item's title; the first one given counts.")
+    ] = None,
+    delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="Between fields; 'tab' is a tab.")] = ",",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name to store it under.", show_default="the file's name")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an imported data set of the same name.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Import your own data from a CSV file.
+
+    Other commands then find it with `--dataset NAME`.
+
+    The same user and item twice count once, the newest. Limits: 50 million rows, 1 MiB a line, 256 characters an
+    identifier. The first bad row stops the import with its line number and what to do; nothing is stored then.
+    """
+    name = cache.canonical_name(name or file.stem.replace(" ", "-"))
+    if name in sources.REGISTRY:
+        raise DataError(f"{name} is the name of a data set that is fetched: choose another with --name")
+    if sources.is_stored(name) and not replace:
+        raise DataError(f"a data set {name} is stored already: choose another with --name, or add --replace")
+    columns = Columns(user_column, item_column, rating_column, minimum_rating, timestamp_column, title_column)
+    imported = import_csv(file, name, columns, delimiter="\t" if delimiter in ("tab", "\\t") else delimiter)
+    dataset = imported.dataset
+    path = cache.save_dataset(dataset)
+    figures = _counts(dataset) | {
+        "file": str(path),
+        "rows": imported.rows,
+        "duplicates": imported.duplicates,
+        "below_minimum": imported.below_minimum,
+        "users_without_held_out_item": imported.short_users,
+        "order": dataset.tie_rule,
+    }
+    lines = [_sentence(dataset), f"Order of a user's items: {dataset.tie_rule}."]
+    if imported.duplicates:
+        lines.append(f"{imported.duplicates:,} rows repeated a user and item; the newest of each was kept.")
+    if imported.below_minimum:
+        lines.append(f"{imported.below_minimum:,} rows were rated below {minimum_rating:g} and left out.")
+    if imported.short_users:
+        lines.append(f"{imported.short_users:,} users have fewer than 3 items: in training only, not in evaluation.")
+    lines.append(f"Stored at {path}; use it with --dataset {name}")
+    emit(figures, json_file, Text("\n".join(lines)))
+
+
+def _row(name: str) -> dict:
+    known = sources.REGISTRY.get(name)
+    if known is not None and not sources.is_stored(name):
+        counts = {"users": known.users, "items": known.items, "interactions": known.interactions}
+        return {"name": name, **counts, "state": "can be fetched", "licence": known.licence}
+    try:
+        dataset = sources.read_stored(name)
+    except DataError:
+        absent = {"users": None, "items": None, "interactions": None}
+        return {"name": name, **absent, "state": "damaged", "licence": known.licence if known else None}
+    return _counts(dataset) | {"state": "fetched" if known else "imported"}
+
+
+def _counts(dataset: Dataset) -> dict:
+    interactions = dataset.interactions
+    return {
+        "name": dataset.name,
+        "users": interactions.n_users,
+        "items": interactions.n_items,
+        "interactions": interactions.n_interactions,
+        "licence": dataset.licence,
+    }
+
+
+def _sentence(dataset: Dataset) -> str:
+    interactions = dataset.interactions
+    return (
+        f"{dataset.name}: {interactions.n_users:,} users, {interactions.n_items:,} items, "
+        f"{interactions.n_interactions:,} interactions. Licence: {dataset.licence}."
+    )
+
+
+def _description(figures: dict) -> RenderableType:
+    facts = Table(title=f"Data set {figures['name']}", title_justify="left", show_header=False)
+    for key in ("users", "items", "interactions"):
+        facts.add_row(key, f"{figures[key]:,}")
+    facts.add_row("density", "unknown" if figures["density"] is None else f"{figures['density']:.2%}")
+    quantiles = figures["per_user"] or {}
+    facts.add_row("per user", ", ".join(f"{float(q):.0%}: {value:,.0f}" for q, value in quantiles.items()))
+    facts.add_row("without held-out item", f"{figures['users_without_held_out_item']:,} users (fewer than 3 items)")
+    facts.add_row("order", Text(figures["order"]))
+    if ties := figures["held_out_by_tie_rule"]:
+        facts.add_row(
+            "decided by the tie rule", f"test {ties['test']:.1%}, validation {ties['validation']:.1%} of users"
+        )
+    for attribute, values in figures["user_attributes"].items():
+        common = ", ".join(f"{value} ({count:,})" for value, count in values["common"].items())
+        facts.add_row(Text(attribute), Text(f"{values['distinct']} distinct; {common}"))
+    if figures["genres"]:
+        facts.add_row("genres", Text(", ".join(f"{genre} ({count:,})" for genre, count in figures["genres"].items())))
+    for key in ("licence", "source", "digest"):
+        facts.add_row(key, Text(figures[key]))
+    popular = Table(title="Most popular items", title_justify="left")
+    for heading in ("item", "title", "year", "users"):
+        popular.add_column(heading, justify="right" if heading in ("year", "users") else "left")
+    for item in figures["popular"]:
+        year = "" if item["year"] is None else str(item["year"])
+        popular.add_row(Text(item["item"]), Text(item["title"]), year, f"{item['users']:,}")
+    return Group(facts, popular)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)

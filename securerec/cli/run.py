@@ -1,0 +1,116 @@
+"""`securerec run` and `securerec resume`: the rounds, live, then the figures."""
+
+import math
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from securerec.cli.figures import run_tables
+from securerec.cli.options import merged, with_settings
+from securerec.cli.output import emit
+from securerec.config import make_config, read_config
+from securerec.data import sources
+from securerec.federation import results
+from securerec.federation.folder import RunFolder
+from securerec.federation.run import Progress as RoundProgress
+from securerec.federation.run import Run
+
+JsonFile = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON to FILE; '-' is standard output."),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+
+
+@with_settings
+def run_command(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run [dim](default: a new one in runs/)[/dim].")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; flags go before them.")
+    ] = None,
+    json_file: JsonFile = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Train a federated recommender: every upload clipped, noised, encrypted, and opened only as a sum.
+
+    Without any option it trains on MovieLens-100K at a central epsilon of 8 for each user, with CKKS, and ends with the
+    figures under three evaluation protocols beside their baselines. Ctrl-C stops it; `securerec resume RUN` goes on.
+    """
+    resolved = make_config(merged(read_config(config) if config else {}, settings or {})).resolved()
+    dataset = sources.load(resolved.data.dataset)
+    path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{dataset.name}"
+    execute(Run.create(path, resolved, dataset), json_file)
+
+
+def resume_command(run: RunPath, json_file: JsonFile = None) -> None:
+    """Go on with a run that was stopped or killed; it ends with the same model and figures as without the stop.
+
+    A finished run prints its figures again.
+    """
+    folder = RunFolder.open(run)
+    execute(Run(folder, sources.load(folder.config().data.dataset)), json_file)
+
+
+def execute(run: Run, json_file: str | None) -> None:
+    """Play what is missing of a run, and print its figures."""
+    console = Console(stderr=json_file == "-")
+    with run.folder.locked():
+        if run.folder.results() is None:
+            _announce(run, console)
+            with _bar(console) as bar:
+                task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
+                try:
+                    results.execute(run, workers(run), lambda progress: _show(bar, task, run, progress))
+                except KeyboardInterrupt:
+                    bar.stop()
+                    console.print(f"Stopped. Go on with: securerec resume {run.folder.path}")
+                    raise typer.Exit(130) from None
+        else:
+            run.folder.clear_rounds()
+        figures = run.folder.results() or {}
+    figures |= {"run": str(run.folder.path), "seconds": run.folder.seconds()}
+    emit(figures, json_file, *run_tables(figures))
+
+
+def workers(run: Run) -> int:
+    """Processes that play devices: as set, else one a core this process may use."""
+    return run.config.protocol.workers or len(os.sched_getaffinity(0))
+
+
+def _announce(run: Run, console: Console) -> None:
+    config = run.config
+    console.print(f"Run folder: {run.folder.path}")
+    if not config.privacy.privacy:
+        console.print("[bold red]NO PRIVACY: uploads are neither clipped nor noised; no epsilon holds for this run.[/bold red]")
+    if config.protocol.protocol == "plain":
+        console.print("[bold yellow]Protocol plain: the server sees every upload in the clear. For experiments.[/bold yellow]")
+    if config.seed is not None and config.privacy.privacy:
+        console.print("[yellow]--seed: the noise is reproducible, so the epsilons below hold in simulation only.[/yellow]")
+    if config.views.record_views:
+        console.print(f"[yellow]Recording views in {run.folder.views}: that folder is secret data.[/yellow]")
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("round {task.completed:>3.0f}/{task.total:.0f}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, refresh_per_second=4,
+    )  # fmt: skip
+
+
+def _show(bar: Progress, task: Any, run: Run, progress: RoundProgress) -> None:
+    epsilon = "no epsilon" if math.isinf(progress.central_epsilon) else f"epsilon {progress.central_epsilon:.2f}"
+    bar.update(
+        task, completed=progress.round_number,
+        state=f"loss {progress.loss:.3f}  validation {run.headline} {progress.validation:.3f}  {epsilon}  "
+        f"{progress.bytes_sent / 1e6:,.0f} MB sent",
+    )  # fmt: skip
+    if progress.round_number == progress.rounds:
+        bar.console.print(f"Rounds done ({time.strftime('%H:%M:%S')}); evaluating the model and its baselines ...")

@@ -1,0 +1,190 @@
+"""What a run does, as one frozen value: read from TOML and flags, completed by `Config.resolved`, written to the run's folder.
+
+A setting left out is chosen by `resolved`: the paper's values without privacy, values that stand the noise with it.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from securerec.errors import ConfigError
+from securerec.models.pfedrec import PFedRec
+
+Scoring = Literal["own", "server", "device"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    dataset: str = Field("ml-100k", description="Data set: a name from `securerec data list` or one you imported.")
+    candidates_seed: int = Field(
+        0, ge=0, description="Seed of the sampled candidates that held-out items are ranked against."
+    )
+    sampled_negatives: int = Field(99, ge=1, description="Items beside the held-out one in a sampled ranking.")
+
+
+class TrainingSettings(Section):
+    rounds: int | None = Field(None, ge=1, le=65_536, description="Rounds of the federation.")
+    dim: int | None = Field(None, ge=1, le=1024, description="Length of an item row.")
+    score_lr: float | None = Field(None, gt=0, description="Learning rate of the private score function.")
+    item_lr_factor: float = Field(8.0, gt=0, description="Item rows learn at this rate times the number of items.")
+    server_lr: float = Field(1.0, gt=0, description="Share of the mean update that the server applies.")
+    batch_size: int = Field(256, ge=1, description="Samples a step of local training.")
+    negatives: int = Field(4, ge=1, description="Negatives drawn anew beside each positive in each round.")
+    local_epochs: int = Field(1, ge=1, description="Passes over a round's samples.")
+    table_scale: float | None = Field(None, ge=0, description="Deviation of the initial item table.")
+    function_scale: float | None = Field(None, ge=0, description="Spread of the initial score functions; 0 starts at zero.")
+
+    def model(self) -> PFedRec:
+        """The learner these settings describe; only after `Config.resolved`."""
+        if self.dim is None or self.score_lr is None or self.table_scale is None or self.function_scale is None:
+            raise ValueError("settings are not resolved yet")
+        return PFedRec(
+            dim=self.dim, score_lr=self.score_lr, item_lr_factor=self.item_lr_factor, batch_size=self.batch_size,
+            negatives=self.negatives, epochs=self.local_epochs, table_scale=self.table_scale,
+            function_scale=self.function_scale,
+        )  # fmt: skip
+
+
+class PrivacySettings(Section):
+    privacy: bool = Field(True, description="Clip and noise every upload; --no-privacy turns that off, loudly.")
+    epsilon: float | None = Field(None, gt=0, description="Central epsilon of the whole run; sets the noise (default 8).")
+    local_epsilon: float | None = Field(
+        None, gt=0, description="Local epsilon of the whole run; sets the noise instead of --epsilon."
+    )
+    noise_multiplier: float | None = Field(
+        None, gt=0, description="Noise deviation of a round's sum over its sensitivity; sets the noise instead of --epsilon."
+    )
+    delta: float = Field(1e-5, gt=0, lt=1, description="Delta of every reported epsilon.")
+    clip_norm: float = Field(25.0, gt=0, description="L2 bound of one client's update in a round, over the whole table.")
+    coordinate_cap: float = Field(1.0, gt=0, le=1, description="Bound of one coordinate before clipping, in clip norms.")
+    grid_units: int = Field(1000, ge=10, le=1_000_000, description="Integer units of one clip norm.")
+    surviving: float = Field(
+        0.9, gt=0, le=1, description="Share of the cohort whose noise must suffice; fewer uploads are not opened."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_set_the_noise(self) -> Self:
+        given = [name for name in ("epsilon", "local_epsilon", "noise_multiplier") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each set the noise: give one of them")
+        if given and not self.privacy:
+            raise ValueError(f"{given[0]} has no meaning without privacy: leave out one of the two")
+        return self
+
+
+class ProtocolSettings(Section):
+    protocol: Literal["plain", "ckks"] = Field(
+        "ckks", description="How uploads are summed: in the clear, or CKKS-encrypted with one decryptor."
+    )
+    workers: int | None = Field(None, ge=1, le=256, description="Processes that play the devices; default one a core.")
+
+
+class EvaluationSettings(Section):
+    cutoffs: tuple[int, ...] = Field((10,), min_length=1, description="Cut-offs k of HR@k and NDCG@k.")
+    scoring: Scoring | None = Field(
+        None, description="Scores of the headline figures under clean and full: own view, server's table, or each device's choice."
+    )
+    keep: Literal["last", "best"] | None = Field(
+        None, description="The model kept: the last round's, or the best round's on validation (not accounted as privacy)."
+    )
+    published: bool = Field(True, description="Also train the twin that the published protocol's figures need.")
+
+
+class ViewSettings(Section):
+    record_views: bool = Field(False, description="Record what adversaries see, for `securerec audit`: secret data.")
+    view_rounds: tuple[int, ...] | None = Field(None, description="Rounds to record; default the first and the last.")
+
+
+class Config(Section):
+    """All settings of a run. `seed` makes it repeatable, its noise included, which is for simulation only."""
+
+    seed: int | None = Field(None, ge=0, lt=2**63, description="Repeat a run exactly; its noise is then for simulation only.")
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    protocol: ProtocolSettings = ProtocolSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    views: ViewSettings = ViewSettings()
+
+    def resolved(self) -> "Config":
+        """The same with every open setting chosen: the paper's where nothing is noised, steadier ones under noise."""
+        private = self.privacy.privacy
+        training = {"rounds": 40, "dim": 4, "score_lr": 1.0, "table_scale": 0.1, "function_scale": 0.0}
+        if not private:
+            training = {"rounds": 100, "dim": 32, "score_lr": 0.1, "table_scale": 1.0, "function_scale": 1.0}
+        privacy = self.privacy
+        if private and privacy.epsilon is privacy.local_epsilon is privacy.noise_multiplier is None:
+            privacy = privacy.model_copy(update={"epsilon": 8.0})
+        rounds = self.training.rounds or int(training["rounds"])
+        return self.model_copy(
+            update={
+                "training": _filled(self.training, training),
+                "privacy": privacy,
+                "evaluation": _filled(
+                    self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}
+                ),
+                "views": _filled(self.views, {"view_rounds": tuple(sorted({1, rounds}))}),
+            }
+        )
+
+    def to_toml(self) -> bytes:
+        """Every setting that has a value, by section."""
+        return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True)).encode()
+
+
+def _filled(section: Any, defaults: dict[str, Any]) -> Any:
+    """The section with the defaults in place of what is None."""
+    return section.model_copy(update={key: value for key, value in defaults.items() if getattr(section, key) is None})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A TOML file's tables. Raises ConfigError when it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def make_config(values: dict[str, Any]) -> Config:
+    """Validate nested settings, as TOML and flags give them. Raises ConfigError naming the key and the way out."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def known_keys() -> dict[tuple[str, ...], Any]:
+    """Every setting's place, ("section", "key") or ("key",), and its pydantic field."""
+    keys: dict[tuple[str, ...], Any] = {}
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys.update({(name, key): inner for key, inner in kind.model_fields.items()})
+        else:
+            keys[(name,)] = field
+    return keys
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        names = [".".join(key) for key in known_keys()] + list(Config.model_fields)
+        near = difflib.get_close_matches(place, names, n=1, cutoff=0.4)
+        short = {key[-1]: ".".join(key) for key in known_keys()}
+        near = near or [short[name] for name in difflib.get_close_matches(place.split(".")[-1], list(short), n=1)]
+        return f"unknown setting {place!r}" + (f": did you mean {near[0]!r}?" if near else "")
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{place}: {message}" + (f" (got {first['input']!r})" if first["type"] not in ("value_error",) else "")

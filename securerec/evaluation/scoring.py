@@ -1,0 +1,60 @@
+"""Scoring with a trained model: by a device's own view of the items, by the server's table, or by what each device chooses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securerec.data.splits import Split
+from securerec.evaluation.protocols import Scorer, full_ranks
+from securerec.models.pfedrec import ScoreFunctions
+
+OWN_SHARES = (0.0, 0.5, 1.0)
+"""How much of its own view a device may mix into the server's table."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedDevices:
+    """What the devices hold after a round, and the server's table.
+
+    table: (n_items, dim) the server's after the round; broadcast: (n_items, dim) what the round began with; functions: every
+    device's. Device u's own view is `broadcast` with `change[cuts[u]:cuts[u + 1]]` (t, dim) added to its item rows
+    `rows[cuts[u]:cuts[u + 1]]`.
+    """
+
+    table: NDArray[np.float32]
+    broadcast: NDArray[np.float32]
+    functions: ScoreFunctions
+    cuts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    change: NDArray[np.float32]
+
+    def scores(self, users: NDArray[np.int64], own_share: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (m, n_items) under `(1 - share) * server's table + share * own view`, a share for each user (m,)."""
+        weights = self.functions.weights[users]
+        mixed = (1 - own_share)[:, None] * (weights @ self.table.T) + own_share[:, None] * (weights @ self.broadcast.T)
+        for place, user in enumerate(users):
+            if own_share[place]:
+                span = slice(self.cuts[user], self.cuts[user + 1])
+                mixed[place, self.rows[span]] += own_share[place] * (self.change[span] @ weights[place])
+        return mixed + self.functions.biases[users][:, None]
+
+    def scorer(self, own_share: float | NDArray[np.float32]) -> Scorer:
+        """A scorer with one share for everybody, or `own_share` (n_users,) each its own."""
+        shares = np.broadcast_to(np.asarray(own_share, np.float32), self.functions.biases.shape)
+        return lambda users: self.scores(users, shares[users])
+
+
+def chosen_shares(devices: TrainedDevices, split: Split) -> NDArray[np.float32]:
+    """Each device's own choice among OWN_SHARES, (n_users,) float32, by where it ranks its own validation item.
+
+    A device takes the share with the least log2(1 + rank) + share: its own view has to halve the rank to be preferred, since
+    one item is little evidence. Devices without a validation item use the server's table. Nothing leaves the device.
+    """
+    shares = np.zeros(len(devices.functions.biases), np.float32)
+    costs = []
+    for share in OWN_SHARES:
+        ranks = full_ranks(devices.scorer(share), split, held_out="validation")
+        costs.append(np.log2(1 + ranks.better + ranks.tied / 2) + share)
+    shares[ranks.users] = np.asarray(OWN_SHARES, np.float32)[np.argmin(costs, axis=0)]
+    return shares

@@ -1,0 +1,167 @@
+"""A finished run's figures: the kept round trained once more, evaluated under every protocol, baselines beside it."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from securerec.config import Config
+from securerec.data.interactions import Interactions
+from securerec.evaluation.baselines import ials_scorer, popularity_scorer
+from securerec.evaluation.local_only import local_only_scorer
+from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
+from securerec.evaluation.scoring import TrainedDevices, chosen_shares
+from securerec.federation.pool import DevicePool
+from securerec.federation.run import Finished, Observer, Run
+from securerec.federation.track import Track, TrackState
+from securerec.models.pfedrec import PFedRec
+from securerec.privacy.accounting import central_epsilon, local_epsilon
+from securerec.privacy.mechanism import FixedPoint
+
+LOCAL_ONLY_ROUNDS = 50
+IALS_ITERATIONS = 15
+PROTOCOLS = ("published", "clean", "full")
+
+
+def execute(run: Run, workers: int, observe: Observer) -> dict[str, Any]:
+    """Play the rounds that are missing, conclude, and return the figures."""
+    with DevicePool(workers) as pool:
+        tracks = run.tracks(pool)
+        finished = run.play(tracks, observe)
+    started = time.perf_counter()
+    results = conclude(run, finished, tracks)
+    seconds = run.folder.seconds()
+    spent = time.perf_counter() - started
+    run.folder.write_seconds(seconds | {"conclude": spent, "total": seconds["total"] + spent})
+    return results
+
+
+def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str, Any]:
+    """Evaluate the kept models, write the model, the devices' states and `results.json`; return the figures.
+
+    Everything is a function of the run's folder and its data, so a run that is interrupted here ends the same.
+    """
+    devices = {rule: trained_devices(tracks[rule], state) for rule, state in finished.states.items()}
+    clean, kept = devices["clean"], finished.states["clean"].kept
+    scorings = {protocol: _scorings(run, protocol, clean) for protocol in ("clean", "full")}
+    shares = chosen_shares(clean, run.split)
+    if "published" in devices:
+        scorings["published"] = _scorings(run, "published", devices["published"])
+    headline = {"published": "own", "clean": run.config.evaluation.scoring, "full": run.config.evaluation.scoring}
+    results = {
+        "dataset": run.dataset.name,
+        "rounds": run.rounds,
+        "kept_round": kept.round_number if kept else run.rounds,
+        "cohort": run.cohort,
+        "seed": run.config.seed,
+        "metrics": {
+            protocol: scorings[protocol][headline[protocol]]["metrics"] if protocol in scorings else None
+            for protocol in PROTOCOLS
+        },
+        "scoring": headline,
+        "scorings": {protocol: scorings[protocol] for protocol in PROTOCOLS if protocol in scorings},
+        "own_share": {str(share): float((shares == share).mean()) for share in np.unique(shares)},
+        "baselines": baselines(run),
+        "candidates": int((run.candidates.test[:, 1:] >= 0).sum(axis=1).max()),
+        "tie_rule": run.dataset.tie_rule,
+        "privacy": privacy_figures(run),
+        "protocol": run.config.protocol.protocol,
+        "upload_bytes_per_client": finished.upload_bytes,
+    }
+    run.folder.finish(
+        results,
+        {"item_table": clean.table},
+        {
+            "weights": clean.functions.weights, "biases": clean.functions.biases, "broadcast": clean.broadcast,
+            "cuts": clean.cuts, "rows": clean.rows, "change": clean.change, "own_share": shares,
+        },
+    )  # fmt: skip
+    return results
+
+
+def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
+    """What devices and server held after the kept round. Raises ValueError before the first round."""
+    kept = state.kept
+    if kept is None:
+        raise ValueError("no round was kept")
+    functions, update = track.replay(kept)
+    parts = [update.of(user) for user in range(len(update.counts))]
+    return TrainedDevices(
+        kept.table, kept.broadcast, functions, np.concatenate(([0], np.cumsum(update.counts))),
+        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]),
+    )  # fmt: skip
+
+
+def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:
+    shares = {"own": 1.0, "server": 0.0, "device": chosen_shares(devices, run.split)}
+    return {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
+
+
+def _figures(run: Run, protocol: str, scorer: Scorer) -> dict[str, Any]:
+    ranks: Ranks
+    ranks = full_ranks(scorer, run.split) if protocol == "full" else sampled_ranks(scorer, run.candidates.test)
+    intervals = ranks.intervals(run.config.evaluation.cutoffs)
+    return {
+        "metrics": {name: interval.mean for name, interval in intervals.items()},
+        "intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+    }
+
+
+def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
+    """Popularity, the paper's learner without a federation, and a centralised factorisation, under each protocol.
+
+    Their random starts come from the candidates' seed, so that they do not change from run to run on the same data.
+    """
+    train = run.split.train
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(run.config.data.candidates_seed)
+
+    def local_only(never_negative: Interactions) -> Scorer:
+        return local_only_scorer(train, never_negative, PFedRec(), rounds=LOCAL_ONLY_ROUNDS, rng=rng())
+
+    popularity, ials = popularity_scorer(train), ials_scorer(train, iterations=IALS_ITERATIONS, rng=rng())
+    alone = local_only(train)
+    scorers = {
+        "popularity": dict.fromkeys(PROTOCOLS, popularity),
+        "local_only": {"published": local_only(run.dataset.interactions), "clean": alone, "full": alone},
+        "ials": dict.fromkeys(PROTOCOLS, ials),
+    }
+    return {
+        name: {protocol: _figures(run, protocol, scorer)["metrics"] for protocol, scorer in by_protocol.items()}
+        for name, by_protocol in scorers.items()
+    }
+
+
+def privacy_figures(run: Run) -> dict[str, Any]:
+    """What the ledger adds up to. Infinite epsilons are null."""
+    events, delta, promise = run.folder.ledger.events(), run.config.privacy.delta, run.promise
+    clear = isinstance(promise.quantiser, FixedPoint)
+    central, local = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta)
+    approximate = None if clear else central_epsilon(events, delta=delta, accountant="prv")
+    return {
+        "unit": central.unit,
+        "relation": central.relation,
+        "local_relation": local.relation,
+        "delta": delta,
+        "accountant": central.accountant,
+        "central_epsilon": None if clear else central.epsilon,
+        "central_epsilon_prv_approximate": approximate.epsilon if approximate else None,
+        "local_epsilon": None if clear else local.epsilon,
+        "noise_multiplier": None if clear else promise.quantiser.noise_multiplier(promise.min_survivors),
+        "clip_norm": None if clear else run.config.privacy.clip_norm,
+        "min_survivors": promise.min_survivors,
+        "noise_source": None if clear else NOISE_SOURCES[promise.noise_source],
+        "not_accounted": _not_accounted(run.config),
+    }
+
+
+NOISE_SOURCES = {"os": "operating system", "seed": "seed: noise reproducible, simulation only"}
+
+
+def _not_accounted(config: Config) -> list[str]:
+    """What was chosen or shown from users' data without being charged to any epsilon."""
+    shown = ["validation and test figures, which a simulation can see and a deployment would not release"]
+    if config.evaluation.keep == "best":
+        shown.append("the kept round, chosen on validation")
+    return shown

@@ -1,0 +1,230 @@
+"""A run from its configuration to its figures: the rounds, their record, and going on after an interruption."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securerec.config import Config
+from securerec.data.dataset import Dataset
+from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_out
+from securerec.errors import RunError
+from securerec.federation.folder import RunFolder
+from securerec.federation.pool import DevicePool
+from securerec.federation.promise import Promise, make_promise
+from securerec.federation.summing import SecureSum
+from securerec.federation.track import Kept, RoundOutcome, Track, TrackState
+from securerec.models.pfedrec import ScoreFunctions
+from securerec.privacy.accounting import Epsilon, central_epsilon
+from securerec.privacy.mechanism import FixedPoint
+from securerec.training.cohort import CohortTrainer
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run says after each round. `validation`: HR at the first cut-off under the headline scoring.
+
+    `central_epsilon` is what was spent so far, infinite without privacy; `bytes_sent` what all devices uploaded so far.
+    """
+
+    round_number: int
+    rounds: int
+    loss: float
+    validation: float
+    central_epsilon: float
+    bytes_sent: int
+    seconds: float
+
+
+Observer = Callable[[Progress], None]
+Recorder = Callable[[TrackState, RoundOutcome], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The rounds are done: the tracks' last states by rule, and the bytes of one upload."""
+
+    states: dict[str, TrackState]
+    upload_bytes: int
+
+
+class Run:
+    """One run: its folder, its data, and what follows from its configuration."""
+
+    def __init__(self, folder: RunFolder, dataset: Dataset) -> None:
+        """Raise RunError when the data set is not the one the run began with."""
+        self.folder, self.dataset, self.config = folder, dataset, folder.config()
+        identity = folder.identity()
+        if identity["dataset"] != dataset.digest():
+            raise RunError(f"{folder.path} was begun with another version of data set {dataset.name}: fetch that one again")
+        self.run_id = bytes.fromhex(identity["run_id"])
+        self.split: Split = leave_one_out(dataset.interactions)
+        data = self.config.data
+        self.candidates: Candidates = draw_candidates(
+            dataset.interactions, self.split, np.random.default_rng(data.candidates_seed), data.sampled_negatives
+        )
+        self.noise_key = folder.noise_key()
+        self.promise: Promise = make_promise(
+            self.config.privacy, rounds=self.rounds, cohort=self.cohort, noise_source=self.noise_key.source,
+            dimension=dataset.interactions.n_items * self.config.training.model().dim,
+        )  # fmt: skip
+
+    @classmethod
+    def create(cls, path: Path, config: Config, dataset: Dataset) -> "Run":
+        """Start a run's folder for a resolved configuration."""
+        digest = dataset.digest()
+        entropy = os.urandom(32) if config.seed is None else config.to_toml() + digest.encode()
+        run_id = hashlib.sha256(b"securerec run id" + entropy).hexdigest()[:32]
+        return cls(RunFolder.create(path, config, {"run_id": run_id, "dataset": digest}), dataset)
+
+    @property
+    def rounds(self) -> int:
+        rounds = self.config.training.rounds
+        if rounds is None:
+            raise ValueError("the configuration is not resolved")
+        return rounds
+
+    @property
+    def cohort(self) -> int:
+        return self.dataset.interactions.n_users
+
+    def spent(self) -> Epsilon:
+        """The central epsilon of everything in the ledger."""
+        return central_epsilon(self.folder.ledger.events(), delta=self.config.privacy.delta)
+
+    def _track(self, rule: str, pool: DevicePool) -> Track:
+        """The run's own track ("clean"), or its twin ("published") whose negatives avoid the held-out items.
+
+        The twin serves only the published protocol's figures: it is noised alike, but summed in the clear.
+        """
+        config, clean = self.config, rule == "clean"
+        never_negative = self.split.train if clean else self.dataset.interactions
+        protocol = config.protocol.protocol if clean else "plain"
+        summing: SecureSum | FixedPoint
+        if isinstance(self.promise.quantiser, FixedPoint) and protocol == "plain":
+            summing = self.promise.quantiser
+        else:
+            summing = SecureSum(
+                protocol, self.promise.spec(self.cohort), self.promise.quantiser, self.noise_key, pool,
+                run_id=self.run_id, label=rule,
+            )  # fmt: skip
+        kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else "own"
+        return Track(
+            CohortTrainer(config.training.model(), self.split.train, never_negative),
+            summing,
+            training_key=self.folder.training_key(),
+            server_lr=config.training.server_lr,
+            validation=self.candidates.validation,
+            cutoffs=config.evaluation.cutoffs,
+            kept_scoring=kept_scoring if config.evaluation.keep == "best" else None,
+        )
+
+    def tracks(self, pool: DevicePool) -> dict[str, Track]:
+        """The run's tracks by their rule for training negatives."""
+        rules = ("clean", "published") if self.config.evaluation.published else ("clean",)
+        return {rule: self._track(rule, pool) for rule in rules}
+
+    def play(self, tracks: dict[str, Track], observe: Observer, record: Recorder | None = None) -> Finished:
+        """Run the rounds that are missing. Each is final before the next begins; an interruption loses one at most.
+
+        `record` is called with the rounds whose views are wanted, while the outcome's update is still valid.
+        """
+        states = {rule: track.start() for rule, track in tracks.items()}
+        metrics: list[dict[str, Any]] = []
+        committed = self.folder.committed()
+        if committed is not None:
+            round_number, server, devices = committed
+            metrics = self.folder.metrics(up_to=round_number)
+            states = {rule: _load_state(rule, round_number, server, devices) for rule in tracks}
+        seconds = self.folder.seconds()
+        upload_bytes = metrics[-1]["upload_bytes"] if metrics else 0
+        wanted = set(self.config.views.view_rounds or ()) if record is not None else set()
+        for round_number in range(states["clean"].round_number + 1, self.rounds + 1):
+            started = time.perf_counter()
+            # The budget is spent before the first upload leaves, and stays spent whatever happens then.
+            self.folder.ledger.append(self.promise.event(round_number))
+            outcome = tracks["clean"].run_round(states["clean"], record=round_number in wanted)
+            if record is not None and round_number in wanted:
+                record(states["clean"], outcome)
+            _add(seconds, outcome.seconds)
+            line = {"round": round_number, "loss": outcome.loss, "validation": outcome.validation}
+            if "published" in tracks:
+                twin_started = time.perf_counter()
+                twin = tracks["published"].run_round(states["published"])
+                _add(seconds, {"published_twin": time.perf_counter() - twin_started})
+                line["published"] = {"loss": twin.loss, "validation": twin.validation}
+                states["published"] = twin.state
+            states["clean"] = outcome.state
+            spent = self.spent()
+            line["central_epsilon"] = spent.epsilon if np.isfinite(spent.epsilon) else None
+            line["survivors"] = outcome.opened.survivors
+            line["upload_bytes"] = upload_bytes = outcome.opened.upload_bytes
+            metrics.append(line)
+            saving = time.perf_counter()
+            self.folder.commit(round_number, *_dump_states(states), metrics)
+            ended = time.perf_counter()
+            _add(seconds, {"save": ended - saving, "total": ended - started})
+            self.folder.write_seconds(seconds)
+            scoring = "own" if self.config.evaluation.scoring == "own" else "server"
+            observe(
+                Progress(
+                    round_number, self.rounds, outcome.loss, outcome.validation[scoring][self.headline],
+                    spent.epsilon, upload_bytes * self.cohort * round_number, time.perf_counter() - started,
+                )
+            )  # fmt: skip
+        return Finished(states, upload_bytes)
+
+    @property
+    def headline(self) -> str:
+        """The metric shown while a run goes on, such as "hr@10"."""
+        return f"hr@{self.config.evaluation.cutoffs[0]}"
+
+
+def _add(total: dict[str, float], part: dict[str, float]) -> None:
+    for phase, seconds in part.items():
+        total[phase] = total.get(phase, 0.0) + seconds
+
+
+Parts = dict[str, NDArray[Any]]
+
+
+def _dump_states(states: dict[str, TrackState]) -> tuple[Parts, Parts]:
+    """What the server has of the run's own track, and all the rest, which stands for the devices (and the twin)."""
+    server: Parts = {}
+    devices: Parts = {}
+    for rule, state in states.items():
+        kept = state.kept
+        if kept is None:
+            raise ValueError("a state without a finished round is not saved")
+        tables = server if rule == "clean" else devices
+        tables[f"{rule}.table"] = state.table
+        tables[f"{rule}.kept.table"] = kept.table
+        tables[f"{rule}.kept.broadcast"] = kept.broadcast
+        tables[f"{rule}.kept.round"] = np.array([kept.round_number], np.int64)
+        tables[f"{rule}.kept.value"] = np.array([kept.value], np.float64)
+        for name, functions in (("functions", state.functions), ("kept.functions", kept.functions_before)):
+            devices[f"{rule}.{name}.weights"] = functions.weights
+            devices[f"{rule}.{name}.biases"] = functions.biases
+    return server, devices
+
+
+def _load_state(rule: str, round_number: int, server: Parts, devices: Parts) -> TrackState:
+    parts = server | devices
+
+    def functions(name: str) -> ScoreFunctions:
+        return ScoreFunctions(parts[f"{rule}.{name}.weights"], parts[f"{rule}.{name}.biases"])
+
+    try:
+        kept = Kept(
+            int(parts[f"{rule}.kept.round"][0]), float(parts[f"{rule}.kept.value"][0]),
+            parts[f"{rule}.kept.broadcast"], functions("kept.functions"), parts[f"{rule}.kept.table"],
+        )  # fmt: skip
+        return TrackState(round_number, parts[f"{rule}.table"], functions("functions"), kept)
+    except KeyError as error:
+        raise RunError(f"the saved round {round_number} has no array {error}: the run cannot go on") from None

@@ -1,0 +1,144 @@
+"""One model on its way through the rounds: broadcast, local training, sum, server step, evaluation on validation."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securerec.evaluation import ranking
+from securerec.evaluation.protocols import Ranks
+from securerec.federation.summing import OpenedSum, SecureSum
+from securerec.models.pfedrec import ScoreFunctions
+from securerec.privacy.mechanism import FixedPoint
+from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """The round whose model is kept, such that it can be trained once more: what was broadcast, what came of it.
+
+    `value` is the validation figure it was kept for; 0 where the last round is kept.
+    """
+
+    round_number: int
+    value: float
+    broadcast: Table
+    functions_before: ScoreFunctions
+    table: Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackState:
+    """Where a track stands after `round_number` rounds: the server's `table` (n_items, dim), every device's functions."""
+
+    round_number: int
+    table: Table
+    functions: ScoreFunctions
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundOutcome:
+    """What a round left behind. `loss`: mean over clients, nats. `validation`: metrics by scoring, own and server."""
+
+    state: TrackState
+    loss: float
+    validation: dict[str, dict[str, float]]
+    opened: OpenedSum
+    seconds: dict[str, float]
+    update: CohortUpdate
+
+
+class Track:
+    """Runs rounds of one model. Holds no model: a state goes in, a state comes out."""
+
+    def __init__(
+        self,
+        trainer: CohortTrainer,
+        summing: SecureSum | FixedPoint,
+        *,
+        training_key: int,
+        server_lr: float,
+        validation: NDArray[np.int32],
+        cutoffs: tuple[int, ...],
+        kept_scoring: str | None,
+    ) -> None:
+        """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself.
+
+        `training_key` seeds draws and initial values. `validation` (n_users, 1 + negatives) candidates. With
+        `kept_scoring` ("own" or "server") the round with the best validation HR under it is kept, else the last.
+        """
+        self.trainer, self.summing = trainer, summing
+        self._key, self._server_lr = training_key, server_lr
+        self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
+
+    def _rng(self, purpose: int, round_number: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self._key, spawn_key=(purpose, round_number)))
+
+    def start(self) -> TrackState:
+        """The state before the first round."""
+        rng, train = self._rng(0, 0), self.trainer.train_set
+        table = self.trainer.model.initial_table(train.n_items, rng)
+        return TrackState(0, table, self.trainer.model.initial_functions(train.n_users, rng))
+
+    def run_round(self, state: TrackState, *, record: bool = False) -> RoundOutcome:
+        """The round after `state`. With `record` the clients' integers are kept in the outcome's `opened`."""
+        round_number, seconds, clock = state.round_number + 1, {}, _Clock()
+        draws = self.trainer.draw(self._rng(1, round_number))
+        seconds["draw"] = clock.lap()
+        fused = self.summing if isinstance(self.summing, FixedPoint) else None
+        quantiser = fused or self.summing.quantiser
+        functions, update, summed = self.trainer.train(
+            state.table, state.functions, draws,
+            scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
+        )  # fmt: skip
+        seconds["train"] = clock.lap()
+        if summed is not None:
+            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, summed.total.nbytes)
+        else:
+            opened = self.summing(update, round_number, record=record)
+            seconds |= opened.seconds
+            clock.lap()
+        mean = opened.total.reshape(state.table.shape) / (opened.survivors * quantiser.scale)
+        table = (state.table + self._server_lr * mean).astype(np.float32)
+        seconds["step"] = clock.lap()
+        validation = self._validate(state.table, table, functions, update)
+        kept = state.kept
+        value = validation[self._kept_scoring][f"hr@{self._cutoffs[0]}"] if self._kept_scoring else 0.0
+        if kept is None or self._kept_scoring is None or value > kept.value:
+            kept = Kept(round_number, value, state.table, state.functions, table)
+        seconds["evaluate"] = clock.lap()
+        after = TrackState(round_number, table, functions, kept)
+        return RoundOutcome(after, float(update.losses.mean()), validation, opened, seconds, update)
+
+    def replay(self, kept: Kept) -> tuple[ScoreFunctions, CohortUpdate]:
+        """Every device's score function and change of the items in the kept round, trained once more from the same draws."""
+        draws = self.trainer.draw(self._rng(1, kept.round_number))
+        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
+        return functions, update
+
+    def _validate(
+        self, broadcast: Table, table: Table, functions: ScoreFunctions, update: CohortUpdate
+    ) -> dict[str, dict[str, float]]:
+        scores = {
+            "own": self.trainer.score_own(broadcast, functions, update, self._validation),
+            "server": self.trainer.score(table, functions, self._validation),
+        }
+        users = np.flatnonzero(self._validation[:, 0] >= 0)
+        present = self._validation[users] >= 0
+        return {
+            name: Ranks(users, *ranking.better_and_tied(logits[users], present)).metrics(self._cutoffs)
+            for name, logits in scores.items()
+        }
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        spent, self._last = now - self._last, now
+        return spent

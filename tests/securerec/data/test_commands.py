@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from securerec.cli.data import app
+from securerec.cli.output import emit
+from securerec.data import cache, sources
+from securerec.data.sources import Known, Origin
+from securerec.errors import ConfigError, DataError
+
+CSV = "who,what,when\n" + "".join(f"u{u},i{(u * 3 + k) % 11},{k}\n" for u in range(5) for k in range(6))
+IMPORT = ["--user-column", "who", "--item-column", "what", "--timestamp-column", "when"]
+
+
+def run(*arguments: str):
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    path = tmp_path / "My Events.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_an_imported_file_is_listed_described_and_loaded_by_name(events: Path) -> None:
+    shown = run("import", str(events), *IMPORT).stdout
+    assert "use it with --dataset my-events" in " ".join(shown.split())
+    listed = json.loads(run("list", "--json", "-").stdout)["datasets"]
+    assert [(row["name"], row["state"]) for row in listed] == [("ml-100k", "can be fetched"), ("my-events", "imported")]
+    figures = json.loads(run("describe", "MY-EVENTS", "--json", "-").stdout)
+    assert (figures["users"], figures["items"], figures["interactions"]) == (5, 11, 30)
+    assert sources.load("my-events").interactions.n_interactions == 30
+
+
+def test_import_reports_what_became_of_the_rows(events: Path) -> None:
+    events.write_text(CSV + "u0,i0,9\nlone,i1,1\n")
+    result = run("import", str(events), *IMPORT, "--name", "e", "--json", "-")
+    figures = json.loads(result.stdout)
+    assert (figures["rows"], figures["duplicates"], figures["users_without_held_out_item"]) == (32, 1, 1)
+    assert "1 rows repeated a user and item" in result.stderr and "training only" in result.stderr
+
+
+def test_import_says_that_row_order_is_the_order_without_timestamps(events: Path) -> None:
+    shown = run("import", str(events), *IMPORT[:4]).stdout
+    assert "the source's row order, which has no timestamps" in " ".join(shown.split())
+
+
+def test_import_never_replaces_silently_nor_takes_a_known_name(events: Path) -> None:
+    run("import", str(events), *IMPORT, "--name", "e")
+    with pytest.raises(DataError, match="stored already: choose another with --name, or add --replace"):
+        run("import", str(events), *IMPORT, "--name", "E")
+    run("import", str(events), *IMPORT, "--name", "E", "--replace")
+    with pytest.raises(DataError, match="ml-100k is the name of a data set that is fetched"):
+        run("import", str(events), *IMPORT, "--name", "ML-100K")
+
+
+def test_a_bad_row_stores_nothing(events: Path) -> None:
+    events.write_text(CSV + "u0,,9\n")
+    with pytest.raises(DataError, match="line 32: what is empty"):
+        run("import", str(events), *IMPORT)
+    assert cache.stored_names() == []
+
+
+def test_tabs_can_be_named(events: Path) -> None:
+    events.write_text(CSV.replace(",", "\t"))
+    assert run("import", str(events), *IMPORT, "--delimiter", "tab").exit_code == 0
+
+
+def test_fetch_keeps_a_whole_copy_and_replaces_a_damaged_one(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Known("small", "Small", "free", 3, 5, 9, small.content_digest(), (Origin("here", lambda: small),))
+    monkeypatch.setitem(sources.REGISTRY, "small", entry)
+    first = run("fetch", "small", "--json", "-")
+    assert "licence: free" in first.stderr
+    assert json.loads(first.stdout)["stored_before"] is False
+    assert json.loads(run("fetch", "SMALL", "--json", "-").stdout)["stored_before"] is True
+    cache.path_of("small").write_bytes(b"damaged")
+    listed = json.loads(run("list", "--json", "-").stdout)["datasets"]
+    assert next(row["state"] for row in listed if row["name"] == "small") == "damaged"
+    again = run("fetch", "small", "--json", "-")
+    assert json.loads(again.stdout)["stored_before"] is False and "damaged" in again.stderr
+    assert sources.load("small").digest() == small.digest()
+
+
+def test_describe_shows_hostile_titles_as_plain_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("u,i,t\n" + "".join(f"a,{k},[red]title {k}[/red]\n" for k in range(3)))
+    run("import", str(path), "--user-column", "u", "--item-column", "i", "--title-column", "t")
+    assert "[red]title 1[/red]" in run("describe", "t").stdout
+
+
+@pytest.mark.parametrize("command", ["list", "fetch", "describe", "import"])
+def test_every_command_has_help(command: str) -> None:
+    shown = run(command, "--help").stdout
+    assert "--json" in shown and "Usage" in shown
+
+
+def test_json_on_standard_output_is_the_only_thing_there(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"titles": "Été", "absent": None}, "-", "a table")
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"titles": "Été", "absent": None}
+    assert err.strip() == "a table"
+
+
+def test_json_in_a_file_leaves_the_table_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"a": 1}, str(tmp_path / "new" / "figures.json"), "a table")
+    assert capsys.readouterr() == ("a table\n", "")
+    assert json.loads((tmp_path / "new" / "figures.json").read_text()) == {"a": 1}
+    with pytest.raises(ConfigError, match="cannot be written"):
+        emit({"a": 1}, str(tmp_path))
+
+
+def test_figures_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        emit({"a": float("nan")}, str(tmp_path / "figures.json"))
+    assert not (tmp_path / "figures.json").exists()
