@@ -116,7 +116,7 @@ class Config(Section):
     def resolved(self) -> "Config":
         """The same with every open setting chosen: the paper's where nothing is noised, steadier ones under noise."""
         private = self.privacy.privacy
-        training = {"rounds": 40, "dim": 4, "score_lr": 1.0, "table_scale": 0.1, "function_scale": 0.0}
+        training = {"rounds": 40, "dim": 4, "score_lr": 2.0, "table_scale": 0.1, "function_scale": 0.0}
         if not private:
             training = {"rounds": 100, "dim": 32, "score_lr": 0.1, "table_scale": 1.0, "function_scale": 1.0}
         privacy = self.privacy

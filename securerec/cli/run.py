@@ -62,13 +62,14 @@ def resume_command(run: RunPath, json_file: JsonFile = None) -> None:
 def execute(run: Run, json_file: str | None) -> None:
     """Play what is missing of a run, and print its figures."""
     console = Console(stderr=json_file == "-")
+    processes = run.config.protocol.workers or default_workers()
     with run.folder.locked():
         if run.folder.results() is None:
             _announce(run, console)
             with _bar(console) as bar:
                 task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
                 try:
-                    results.execute(run, workers(run), lambda progress: _show(bar, task, run, progress))
+                    results.execute(run, processes, lambda progress: _show(bar, task, run, progress))
                 except KeyboardInterrupt:
                     bar.stop()
                     console.print(f"Stopped. Go on with: securerec resume {run.folder.path}")
@@ -80,9 +81,9 @@ def execute(run: Run, json_file: str | None) -> None:
     emit(figures, json_file, *run_tables(figures))
 
 
-def workers(run: Run) -> int:
-    """Processes that play devices: as set, else one a core this process may use."""
-    return run.config.protocol.workers or len(os.sched_getaffinity(0))
+def default_workers() -> int:
+    """Processes that play devices where the settings leave it open: one a core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _announce(run: Run, console: Console) -> None:

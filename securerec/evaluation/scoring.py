@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securerec.data.splits import Split
+from securerec.errors import RunError
 from securerec.evaluation.protocols import Scorer, full_ranks
 from securerec.models.pfedrec import ScoreFunctions
 
@@ -30,14 +31,22 @@ class TrainedDevices:
     change: NDArray[np.float32]
 
     def scores(self, users: NDArray[np.int64], own_share: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (m, n_items) under `(1 - share) * server's table + share * own view`, a share for each user (m,)."""
+        """Logits (m, n_items) under `(1 - share) * server's table + share * own view`, a share for each user (m,).
+
+        Raises RunError when one is not finite.
+        """
         weights = self.functions.weights[users]
-        mixed = (1 - own_share)[:, None] * (weights @ self.table.T) + own_share[:, None] * (weights @ self.broadcast.T)
-        for place, user in enumerate(users):
-            if own_share[place]:
-                span = slice(self.cuts[user], self.cuts[user + 1])
-                mixed[place, self.rows[span]] += own_share[place] * (self.change[span] @ weights[place])
-        return mixed + self.functions.biases[users][:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            mixed = (1 - own_share)[:, None] * (weights @ self.table.T)
+            mixed += own_share[:, None] * (weights @ self.broadcast.T)
+            for place, user in enumerate(users):
+                if own_share[place]:
+                    span = slice(self.cuts[user], self.cuts[user + 1])
+                    mixed[place, self.rows[span]] += own_share[place] * (self.change[span] @ weights[place])
+            mixed += self.functions.biases[users][:, None]
+        if not np.isfinite(mixed).all():
+            raise RunError("the model's scores left the finite numbers: train again with lower learning rates")
+        return mixed
 
     def scorer(self, own_share: float | NDArray[np.float32]) -> Scorer:
         """A scorer with one share for everybody, or `own_share` (n_users,) each its own."""

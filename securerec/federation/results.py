@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from securerec.config import Config
 from securerec.data.interactions import Interactions
@@ -11,10 +12,12 @@ from securerec.evaluation.baselines import ials_scorer, popularity_scorer
 from securerec.evaluation.local_only import local_only_scorer
 from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
 from securerec.evaluation.scoring import TrainedDevices, chosen_shares
+from securerec.errors import RunError
+from securerec.federation.folder import RunFolder, read_arrays
 from securerec.federation.pool import DevicePool
 from securerec.federation.run import Finished, Observer, Run
 from securerec.federation.track import Track, TrackState
-from securerec.models.pfedrec import PFedRec
+from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.accounting import central_epsilon, local_epsilon
 from securerec.privacy.mechanism import FixedPoint
 
@@ -90,6 +93,20 @@ def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
         kept.table, kept.broadcast, functions, np.concatenate(([0], np.cumsum(update.counts))),
         np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]),
     )  # fmt: skip
+
+
+def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]]:
+    """A finished run's devices, and each one's chosen share of its own view (n_users,)."""
+    model, _ = read_arrays(folder.path / "model.safetensors")
+    state, _ = read_arrays(folder.devices / "state.safetensors")
+    try:
+        functions = ScoreFunctions(state["weights"], state["biases"])
+        devices = TrainedDevices(
+            model["item_table"], state["broadcast"], functions, state["cuts"], state["rows"], state["change"]
+        )
+        return devices, state["own_share"]
+    except KeyError as error:
+        raise RunError(f"{folder.path} lacks the array {error}: the run's files are damaged") from None
 
 
 def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from securerec.errors import RunError
 from securerec.evaluation import ranking
 from securerec.evaluation.protocols import Ranks
 from securerec.federation.summing import OpenedSum, SecureSum
@@ -125,6 +126,8 @@ class Track:
             "own": self.trainer.score_own(broadcast, functions, update, self._validation),
             "server": self.trainer.score(table, functions, self._validation),
         }
+        if not all(np.isfinite(logits).all() for logits in scores.values()):
+            raise RunError("the model's scores left the finite numbers: lower the learning rates")
         users = np.flatnonzero(self._validation[:, 0] >= 0)
         present = self._validation[users] >= 0
         return {

@@ -63,9 +63,9 @@ class CohortTrainer:
         self._starts = np.concatenate(([0], np.cumsum(capacity)))[:-1]
         self._rows = np.empty(capacity.sum(), np.int32)
         self._local = np.empty((capacity.sum(), model.dim), np.float32)
-        self._threads = threads or _default_threads()
-        self._executor = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
-        self.run_blocks = block_runner(samples, self._executor, self._threads)
+        self.threads = threads or _default_threads()
+        self._executor = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self.run_blocks = block_runner(samples, self._executor, self.threads)
 
     def draw(self, rng: np.random.Generator) -> Draws:
         """This round's positives and fresh negatives; `rng` as made from the run's seed and the round."""
@@ -84,8 +84,8 @@ class CohortTrainer:
         new = ScoreFunctions(functions.weights.copy(), functions.biases.copy())
         counts = np.zeros(n_clients, np.int64)
         losses = np.zeros(n_clients, np.float64)
-        sums = np.zeros((self._threads if scale else 1, *(table.shape if scale else (1, 1))), np.int64)
-        saturated = np.zeros(self._threads, np.int64)
+        sums = np.zeros((self.threads if scale else 1, *(table.shape if scale else (1, 1))), np.int64)
+        saturated = np.zeros(self.threads, np.int64)
 
         def block(worker: int, first: int, last: int) -> None:
             saturated[worker] = kernels.train_block(

@@ -1,0 +1,139 @@
+"""`securerec doctor`: is everything installed, and does it work on this machine?"""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from securerec.cli.output import emit
+from securerec.cli.run import JsonFile, default_workers
+
+PACKAGES = ("numpy", "numba", "torch", "opacus", "tenseal", "cryptography", "safetensors", "pydantic", "typer")
+
+
+def doctor_command(json_file: JsonFile = None) -> None:
+    """Check the installation: versions, folders, and a small self-test of each part. Leaves with 1 when something fails."""
+    checks = [_run(name, check) for name, check in CHECKS.items()]
+    table = Table(title="securerec doctor", title_justify="left")
+    for column in ("check", "", "detail"):
+        table.add_column(column)
+    for check in checks:
+        mark = Text("ok", style="green") if check["ok"] else Text("FAILED", style="bold red")
+        table.add_row(check["name"], mark, Text(f"{check['detail']} ({check['seconds']:.1f} s)"))
+    ok = all(check["ok"] for check in checks)
+    emit({"ok": ok, "checks": checks}, json_file, table)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _run(name: str, check: Callable[[], str]) -> dict[str, object]:
+    started = time.perf_counter()
+    try:
+        detail, ok = check(), True
+    except Exception as error:  # a check that breaks in whatever way is a finding, not a crash
+        detail, ok = f"{type(error).__name__}: {error}", False
+    return {"name": name, "ok": ok, "detail": detail, "seconds": time.perf_counter() - started}
+
+
+def _versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            raise RuntimeError(f"package {package} is missing: install securerec again") from None
+    return f"Python {platform.python_version()}, " + ", ".join(found)
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {default_workers()} cores for this process"
+
+
+def _folders() -> str:
+    from securerec.data import cache
+
+    home = cache.home()
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=home):
+        pass
+    stored = ", ".join(cache.stored_names()) or "no data set yet (`securerec data fetch ml-100k`)"
+    where = "set by SECUREREC_HOME" if os.environ.get("SECUREREC_HOME") else "the platform's cache folder"
+    return f"{home} ({where}) can be written; stored: {stored}"
+
+
+def _training() -> str:
+    from securerec.data.interactions import Interactions
+    from securerec.models.pfedrec import PFedRec
+    from securerec.training.cohort import CohortTrainer
+    from securerec.training.reference import train_client
+
+    model, rng = PFedRec(dim=8, item_lr_factor=0.5), np.random.default_rng(0)
+    train = Interactions.from_lists([rng.permutation(50)[:12] for _ in range(3)], 50)
+    trainer = CohortTrainer(model, train, train)
+    table, functions = model.initial_table(50, rng), model.initial_functions(3, rng)
+    draws = trainer.draw(rng)
+    _, update, _ = trainer.train(table, functions, draws)
+    worst = 0.0
+    for client in range(3):
+        want = train_client(model, table, functions.weights[client], functions.biases[client], *draws.of(client))
+        rows, delta = update.of(client)
+        worst = max(worst, float(np.abs(table[rows] + delta - want.table[rows]).max()))
+    if worst > 1e-4:
+        raise RuntimeError(f"the cohort trainer and torch differ by {worst:.2g}")
+    return f"cohort trainer and torch client agree within {worst:.1g}"
+
+
+def _secure_sum() -> str:
+    import protocols
+
+    spec = protocols.SumSpec(length=2000, max_clients=20, min_clients=2, value_bound=1000, noise_sigma=50.0)
+    decryptor = protocols.decryptor("ckks", spec, run_id=bytes(16))
+    client = protocols.client(decryptor.bundle())
+    server = protocols.server(decryptor.bundle(), round_number=1)
+    values = np.random.default_rng(0).integers(-1000, 1001, (20, 2000))
+    uploads = [client.protect(row, round_number=1, client_id=number) for number, row in enumerate(values)]
+    for upload in uploads:
+        server.add(upload)
+    wrong = int((decryptor.open(server.aggregate()) != values.sum(axis=0)).sum())
+    if wrong:
+        raise RuntimeError(f"{wrong} of 2000 sums opened by CKKS are wrong")
+    return f"CKKS sum of 20 clients exact; one upload of 2,000 values is {len(uploads[0]):,} bytes"
+
+
+def _noise() -> str:
+    from securerec.privacy.discrete_gaussian import DiscreteGaussian
+    from securerec.privacy.randomness import NoiseKey
+
+    drawn = DiscreteGaussian(10.0).sample(NoiseKey.from_os().stream("doctor", 0, 0), 200_000)
+    deviation = float(drawn.std())
+    # Six standard errors of a deviation estimated from 200,000 draws.
+    if abs(deviation - 10.0) > 6 * 10.0 / np.sqrt(2 * 200_000):
+        raise RuntimeError(f"noise of deviation 10 came out with {deviation:.3f}")
+    return f"discrete Gaussian of deviation 10 measured {deviation:.3f} over 200,000 draws from the operating system"
+
+
+def _accounting() -> str:
+    from securerec.privacy.calibration import calibrate_noise_multiplier
+
+    multiplier = calibrate_noise_multiplier(
+        epsilon=8.0, delta=1e-5, rounds=1, dimension=1000, sensitivity=1000.0, min_survivors=100
+    )
+    return f"one release at central epsilon 8, delta 1e-5 needs a noise multiplier of {multiplier:.3f} (rdp)"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "versions": _versions,
+    "machine": _machine,
+    "data folder": _folders,
+    "local training": _training,
+    "secure sum": _secure_sum,
+    "noise": _noise,
+    "accounting": _accounting,
+}

@@ -1,0 +1,115 @@
+"""One federated round without privacy, timed: the cohort trainer against a plain loop of torch clients."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from securerec.data.dataset import Dataset
+from securerec.data.splits import Candidates, draw_candidates, leave_one_out
+from securerec.evaluation import ranking
+from securerec.federation.promise import CLEAR_FRACTION_BITS, CLEAR_VALUE_BOUND
+from securerec.models.pfedrec import PFedRec
+from securerec.training.cohort import CohortTrainer
+from securerec.training.reference import train_client
+
+PHASES = ("draw", "train", "aggregate", "evaluate")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpeed:
+    """Median seconds of a whole round, and of its phases, for both; `speedup` is the ratio of the two."""
+
+    reference_s: float
+    cohort_s: float
+    speedup: float
+    reference_phases: dict[str, float]
+    cohort_phases: dict[str, float]
+    threads: int
+
+
+def measure_training(
+    dataset: Dataset, *, cohort_rounds: int, reference_rounds: int, threads: int | None = None
+) -> TrainingSpeed:
+    """Draw, train, aggregate and evaluate with the paper's settings, both sides in turn on the same machine.
+
+    Both evaluate each client's own view on its validation and test candidates, as the paper's code does every round. Aggregation
+    is fused into training on the cohort's side.
+    """
+    model, split = PFedRec(), leave_one_out(dataset.interactions)
+    candidates = draw_candidates(dataset.interactions, split, np.random.default_rng(0))
+    trainer = CohortTrainer(model, split.train, dataset.interactions, threads=threads)
+    _cohort_round(trainer, candidates, 0)
+    torch_threads = torch.get_num_threads()
+    cohort = [_cohort_round(trainer, candidates, seed) for seed in range(cohort_rounds)]
+    torch.set_num_threads(trainer.threads)
+    try:
+        reference = [_reference_round(trainer, dataset, candidates, seed) for seed in range(reference_rounds)]
+    finally:
+        torch.set_num_threads(torch_threads)
+    reference_s, cohort_s = (statistics.median(sum(r.values()) for r in rounds) for rounds in (reference, cohort))
+    return TrainingSpeed(
+        reference_s, cohort_s, reference_s / cohort_s, _medians(reference), _medians(cohort), trainer.threads
+    )
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {phase: statistics.median(r[phase] for r in rounds) for phase in PHASES}
+
+
+def _cohort_round(trainer: CohortTrainer, candidates: Candidates, seed: int) -> dict[str, float]:
+    rng, n_items = np.random.default_rng(seed), trainer.train_set.n_items
+    table = trainer.model.initial_table(n_items, rng)
+    functions = trainer.model.initial_functions(trainer.train_set.n_users, rng)
+    scale = 2.0**CLEAR_FRACTION_BITS
+    times = [time.perf_counter()]
+    draws = trainer.draw(rng)
+    times.append(time.perf_counter())
+    functions, update, total = trainer.train(table, functions, draws, scale=scale, limit=CLEAR_VALUE_BOUND)
+    times.append(time.perf_counter())
+    assert total is not None
+    new = (table + total.total / (scale * trainer.train_set.n_users)).astype(np.float32)
+    times.append(time.perf_counter())
+    for held_out in (candidates.validation, candidates.test):
+        _hit_rate(trainer.score_own(table, functions, update, held_out), held_out)
+    times.append(time.perf_counter())
+    assert new.shape == table.shape
+    return dict(zip(PHASES, np.diff(times).tolist(), strict=True))
+
+
+def _reference_round(trainer: CohortTrainer, dataset: Dataset, candidates: Candidates, seed: int) -> dict[str, float]:
+    rng, model, train = np.random.default_rng(seed), trainer.model, trainer.train_set
+    table = model.initial_table(train.n_items, rng)
+    functions = model.initial_functions(train.n_users, rng)
+    samples, clients = [], []
+    times = [time.perf_counter()]
+    for user in range(train.n_users):
+        free = np.setdiff1d(np.arange(train.n_items, dtype=np.int32), dataset.interactions.of(user))
+        negatives = [rng.choice(free, model.negatives, replace=False) for _ in train.of(user)]
+        items = np.concatenate([train.of(user), *negatives])
+        labels = (np.arange(len(items)) < len(train.of(user))).astype(np.int32)
+        order = rng.permutation(len(items))
+        samples.append((items[order], labels[order]))
+    times.append(time.perf_counter())
+    for user, (items, labels) in enumerate(samples):
+        clients.append(train_client(model, table, functions.weights[user], functions.biases[user], items, labels))
+    times.append(time.perf_counter())
+    new = np.mean([client.table for client in clients], axis=0)
+    times.append(time.perf_counter())
+    for held_out in (candidates.validation, candidates.test):
+        logits = [
+            client.table[np.maximum(wanted, 0)] @ client.weights + client.bias
+            for client, wanted in zip(clients, held_out, strict=True)
+        ]
+        _hit_rate(np.stack(logits), held_out)
+    times.append(time.perf_counter())
+    assert new.shape == table.shape
+    return dict(zip(PHASES, np.diff(times).tolist(), strict=True))
+
+
+def _hit_rate(logits: NDArray[np.float32], candidates: NDArray[np.int32]) -> float:
+    known = candidates[:, 0] >= 0
+    return ranking.hit_rate(*ranking.better_and_tied(logits[known], candidates[known] >= 0), k=10)

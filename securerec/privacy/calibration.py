@@ -1,0 +1,140 @@
+"""From a wished-for epsilon to the noise: found by asking the accounting itself, never a formula's estimate."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from securerec.errors import PrivacyError
+from securerec.privacy.accounting import Cost, composed_epsilon
+from securerec.privacy.mechanism import MIN_CLIENT_SIGMA, client_sigma_for
+
+
+@dataclass(frozen=True)
+class Release:
+    """A kind of sum that a run plans: how often, and which share of the budget all of that kind may have.
+
+    sensitivity: grid units, as of `Mechanism.sensitivity`. weight: shares are weights over their total; budget means
+    zero-concentrated privacy, rho = count / (2 z^2), which adds up.
+    """
+
+    sensitivity: float
+    dimension: int
+    min_survivors: int
+    count: int = 1
+    weight: float = 1.0
+
+
+def calibrate_noise_multiplier(
+    *,
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    dimension: int,
+    sensitivity: float,
+    min_survivors: int,
+    accountant: str = "rdp",
+) -> float:
+    """The noise multiplier that keeps that many sums within a central epsilon, less than 1e-6 (relative) above the
+    least.
+
+    A mechanism whose client_sigma is `client_sigma_for` of it never overshoots. Raises PrivacyError when none will
+    do.
+    """
+    release = Release(sensitivity=sensitivity, dimension=dimension, min_survivors=min_survivors, count=rounds)
+    return calibrate_mix([release], epsilon=epsilon, delta=delta, accountant=accountant)[0]
+
+
+def calibrate_mix(releases: Sequence[Release], *, epsilon: float, delta: float, accountant: str = "rdp") -> list[float]:
+    """The noise multiplier of each kind of release such that all together stay within a central epsilon.
+
+    Kind j with the share f_j of the budget and count T_j has z_j = s sqrt(T_j / f_j); s is found by bisection. Where
+    a client's floor of 2 grid units decides, z_j says what the noise really is.
+    """
+    factors = _factors(releases)
+
+    def costs(s: float) -> Counter[Cost]:
+        counts: Counter[Cost] = Counter()
+        for release, factor in zip(releases, factors, strict=True):
+            sigma = client_sigma_for(s * factor, release.sensitivity, release.min_survivors)
+            cost = Cost.central(
+                sensitivity=release.sensitivity,
+                client_sigma=sigma,
+                min_survivors=release.min_survivors,
+                dimension=release.dimension,
+            )
+            counts[cost] += release.count
+        return counts
+
+    s = _least(costs, epsilon, delta, accountant)
+    floors = [MIN_CLIENT_SIGMA * math.sqrt(release.min_survivors) / release.sensitivity for release in releases]
+    return [max(s * factor, floor) for factor, floor in zip(factors, floors, strict=True)]
+
+
+def calibrate_client_sigma(
+    *, epsilon: float, delta: float, rounds: int, sensitivity: float, accountant: str = "rdp"
+) -> float:
+    """One client's noise in grid units that keeps that many of its uploads within a local epsilon. Never overshoots."""
+    release = Release(sensitivity=sensitivity, dimension=1, min_survivors=1, count=rounds)
+    return calibrate_local_mix([release], epsilon=epsilon, delta=delta, accountant=accountant)[0]
+
+
+def calibrate_local_mix(
+    releases: Sequence[Release], *, epsilon: float, delta: float, accountant: str = "rdp"
+) -> list[float]:
+    """`calibrate_mix` for the local epsilon: each kind's client_sigma. dimension and min_survivors play no part."""
+    factors = _factors(releases)
+
+    def sigmas(s: float) -> list[float]:
+        # the local relation doubles the sensitivity, and a client's noise is for it alone
+        return [
+            client_sigma_for(s * factor, 2 * release.sensitivity, 1)
+            for release, factor in zip(releases, factors, strict=True)
+        ]
+
+    def costs(s: float) -> Counter[Cost]:
+        counts: Counter[Cost] = Counter()
+        for release, sigma in zip(releases, sigmas(s), strict=True):
+            counts[Cost.local(sensitivity=release.sensitivity, client_sigma=sigma)] += release.count
+        return counts
+
+    return sigmas(_least(costs, epsilon, delta, accountant))
+
+
+def _factors(releases: Sequence[Release]) -> list[float]:
+    total = sum(release.weight for release in releases)
+    for release in releases:
+        if release.count < 1 or not 0 < release.weight < math.inf or not 0 < release.sensitivity < math.inf:
+            raise PrivacyError(f"a planned release needs a positive count, weight and sensitivity, but is {release}")
+    return [math.sqrt(release.count * total / release.weight) for release in releases]
+
+
+def _least(costs: Callable[[float], Counter[Cost]], epsilon: float, delta: float, accountant: str) -> float:
+    """The least s, to a relative 1e-6 from above, for which costs(s) stay within epsilon.
+
+    Starts where rho + 2 sqrt(rho ln(1/delta)) = epsilon (Bun, Steinke 2016, Proposition 1.3), which asks for a little
+    too much noise.
+    """
+    if not 0 < epsilon < math.inf:
+        raise PrivacyError(f"epsilon must be positive and finite, but is {epsilon}")
+    if not 0 < delta < 1:
+        raise PrivacyError(f"delta must lie between 0 and 1, but is {delta}")
+
+    def fits(s: float) -> bool:
+        return composed_epsilon(costs(s), delta=delta, accountant=accountant) <= epsilon
+
+    log = math.log(1 / delta)
+    root = epsilon / (math.sqrt(epsilon + log) + math.sqrt(log))  # sqrt(rho), without cancellation
+    high = 1 / (math.sqrt(2) * root)
+    limit = 1e6 * high
+    while not fits(high):
+        high *= 1.1
+        if high > limit:
+            raise PrivacyError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g} by accountant {accountant}")
+    low = high / 1.1
+    while costs(low) != costs(high) and fits(low):
+        low, high = low / 1.1, low
+    while high - low > 1e-6 * high and costs(low) != costs(high):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high

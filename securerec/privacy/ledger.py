@@ -1,0 +1,56 @@
+"""The ledger: every privacy event of a run, a line each, on disk before the upload it stands for leaves."""
+
+from pathlib import Path
+
+from securerec.errors import PrivacyError
+from securerec.files import write_atomic
+from securerec.privacy.events import Event, from_json, to_json
+
+
+class Ledger:
+    """A file of events (`ledger.jsonl`). One process writes it; a crash leaves the old file or the new one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: Event) -> None:
+        """Add the event. The same one again under its label changes nothing, so a resumed run may repeat itself.
+
+        Raises PrivacyError when the label was used for another event, or when the file cannot be understood.
+        """
+        events = self.events()
+        for known in events:
+            if known.label == event.label:
+                if known == event:
+                    return
+                raise PrivacyError(
+                    f"{self.path} holds another event under the label {event.label!r}; spent budget is never rewritten"
+                )
+        write_atomic(self.path, "".join(to_json(each) + "\n" for each in (*events, event)).encode())
+
+    def events(self) -> tuple[Event, ...]:
+        """All events, oldest first; none when there is no file.
+
+        Raises PrivacyError, naming the line, for one that is cut, unknown, malformed, or uses a label again.
+        """
+        try:
+            text = self.path.read_bytes().decode()
+        except FileNotFoundError:
+            return ()
+        except UnicodeDecodeError:
+            raise PrivacyError(f"{self.path} is not text; it is not a ledger or it is damaged") from None
+        lines = text.split("\n")
+        if lines.pop():
+            raise PrivacyError(
+                f"{self.path} line {len(lines) + 1}: the line is cut short, so the ledger cannot be trusted"
+            )
+        events: dict[str, Event] = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                event = from_json(line)
+            except PrivacyError as error:
+                raise PrivacyError(f"{self.path} line {number}: {error}") from None
+            if event.label in events:
+                raise PrivacyError(f"{self.path} line {number}: the label {event.label!r} is used again")
+            events[event.label] = event
+        return tuple(events.values())

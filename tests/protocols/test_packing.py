@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols import errors
+from protocols.packing import Streams
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "packing.json").read_text())
+
+
+def bit_string(rows: list[list[int]], moduli: list[int]) -> bytes:
+    """The wire form, from the definition, in Python's integers."""
+    data = b""
+    for row, modulus in zip(rows, moduli, strict=True):
+        width = (modulus - 1).bit_length()
+        number = sum(value << width * i for i, value in enumerate(row))
+        data += number.to_bytes(-(-width * len(row) // 64) * 8, "little")
+    return data
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[list[int], list[list[int]]]:
+    moduli = draw(st.lists(st.integers(2, 2**63), min_size=1, max_size=3))
+    count = draw(st.integers(1, 70))
+    return moduli, [draw(st.lists(st.integers(0, q - 1), min_size=count, max_size=count)) for q in moduli]
+
+
+@settings(deadline=None)
+@given(bodies())
+def test_packing_is_the_bit_string_of_the_definition_and_unpacks_to_itself(
+    body: tuple[list[int], list[list[int]]],
+) -> None:
+    moduli, rows = body
+    streams = Streams(tuple(moduli), len(rows[0]))
+    packed = streams.pack(np.array(rows, np.uint64))
+    assert packed == bit_string(rows, moduli)
+    assert len(packed) == streams.n_bytes
+    again = streams.zeros()
+    streams.unpack(packed, again, what="It")
+    assert again.tolist() == rows
+
+
+@settings(deadline=None)
+@given(bodies())
+def test_adding_is_modular(body: tuple[list[int], list[list[int]]]) -> None:
+    moduli, rows = body
+    streams = Streams(tuple(moduli), len(rows[0]))
+    total = np.array(rows, np.uint64)
+    streams.add(total, np.array(rows, np.uint64)[:, ::-1].copy())
+    assert total.tolist() == [
+        [(a + b) % q for a, b in zip(row, row[::-1], strict=True)] for row, q in zip(rows, moduli, strict=True)
+    ]
+
+
+def test_unpacking_reads_bytes_at_any_address() -> None:
+    streams = Streams((97,), 11)
+    packed = streams.pack(np.arange(11, dtype=np.uint64)[None, :])
+    for offset in range(1, 8):
+        again = streams.zeros()
+        streams.unpack(memoryview(b"x" * offset + packed)[offset:], again, what="It")
+        assert again[0].tolist() == list(range(11))
+
+
+@pytest.mark.parametrize("vector", VECTORS["good"])
+def test_good_vectors_pack_and_unpack(vector: dict[str, Any]) -> None:
+    streams = Streams(tuple(vector["moduli"]), vector["count"])
+    residues = np.array(vector["residues"], np.uint64)
+    assert streams.pack(residues).hex() == vector["body"]
+    again = streams.zeros()
+    streams.unpack(bytes.fromhex(vector["body"]), again, what="It")
+    assert (again == residues).all()
+
+
+@pytest.mark.parametrize("vector", VECTORS["bad"], ids=lambda v: v["why"])
+def test_bad_vectors_are_refused_by_name(vector: dict[str, Any]) -> None:
+    streams = Streams(tuple(vector["moduli"]), vector["count"])
+    with pytest.raises(errors.ProtocolError, match="It holds|It has") as refusal:
+        streams.unpack(bytes.fromhex(vector["body"]), streams.zeros(), what="It")
+    assert type(refusal.value).__name__ == vector["error"]
