@@ -16,12 +16,12 @@ app = typer.Typer(
         "Every device keeps its interactions and its score function. What leaves it is one update of the item table: clipped, "
         "noised, encrypted, and opened only as a sum over the cohort.\n\n"
         "[bold]A tour[/bold]\n\n"
-        "  securerec run                      train on MovieLens-100K, privacy and encryption on\n\n"
-        "  securerec recommend RUN --user 196 what one device would recommend, and what it knew\n\n"
-        "  securerec audit RUN                attack what the run's server saw (run it with --record-views)\n\n"
-        "  securerec data list                data sets to train on, and how to import your own\n\n"
-        "  securerec bench training           how fast a round is here\n\n"
-        "  securerec doctor                   is everything installed and working?"
+        "securerec run                   train on MovieLens-100K, privacy on\n\n"
+        "securerec recommend RUN --user 196   what one device recommends\n\n"
+        "securerec audit RUN             attack what was recorded of a run\n\n"
+        "securerec data list             data sets, and how to import your own\n\n"
+        "securerec bench training        how fast a round is here\n\n"
+        "securerec doctor                does everything work?"
     ),
 )
 

@@ -14,7 +14,7 @@ from protocols import SumSpec, errors
 from protocols.ckks import decryptor as decryptor_module
 from protocols.ckks.parameters import Parameters, choose
 from protocols.ckks.seal_bytes import SealBytes, make_context
-from protocols.codec import HEADER_BYTES, Kind, read_bundle, read_frame
+from protocols.codec import HEADER_BYTES, Kind, read_bundle, read_frame, write_sum
 from protocols.packing import Streams
 from protocols.ring import Ring
 
@@ -132,6 +132,15 @@ def test_a_sum_encrypted_under_another_key_is_refused_as_too_noisy_even_with_for
     forged = ours[: HEADER_BYTES - 8] + foreign[HEADER_BYTES - 8 :]
     with pytest.raises(errors.NoiseError, match="Noise too large: The aggregate of round 0"):
         key.open(forged)
+
+
+def test_an_aggregate_of_zeros_under_forged_names_opens_to_zeros() -> None:
+    # SEAL calls such a ciphertext transparent. It tells nothing about the key, and nothing may break on it.
+    key = protocols.decryptor("ckks", SPECS[0], run_id=b"run")
+    empty = protocols.server(key.bundle(), round_number=7).aggregate()
+    streams = choose(SPECS[0]).streams
+    body = write_sum({1, 2}, streams.pack(streams.zeros()))
+    assert not key.open(empty[: HEADER_BYTES - 8] + len(body).to_bytes(8, "little") + body).any()
 
 
 def test_a_sum_out_of_range_is_refused() -> None:

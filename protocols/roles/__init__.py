@@ -1,0 +1,1 @@
+"""The three roles, whatever the protocol: what each checks before any cryptography and what it keeps between calls."""

@@ -1,0 +1,142 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from securerec.data.dataset import Dataset
+
+TOY = ("--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--workers", "1")
+
+
+def securerec(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "securerec", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def run(tmp_path: Path, toy: Dataset) -> Path:
+    securerec("run", *TOY, "--seed", "1", "--out", tmp_path / "run", "--protocol", "plain")
+    return tmp_path / "run"
+
+
+def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Dataset) -> None:
+    done = securerec("run", *TOY, "--out", tmp_path / "run", "--json", "-")
+    figures: dict[str, Any] = json.loads(done.stdout)
+    assert {"dataset", "rounds", "cohort", "metrics", "baselines", "privacy", "protocol", "upload_bytes_per_client"} <= set(figures)
+    for protocol in ("published", "clean", "full"):
+        assert set(figures["metrics"][protocol]) == {"hr@10", "ndcg@10"}
+        for baseline in ("popularity", "local_only", "ials"):
+            assert set(figures["baselines"][baseline][protocol]) == {"hr@10", "ndcg@10"}
+    privacy = {
+        "unit", "relation", "delta", "accountant", "central_epsilon", "local_epsilon", "noise_multiplier", "clip_norm",
+        "min_survivors", "noise_source",
+    }  # fmt: skip
+    assert privacy <= set(figures["privacy"])
+    assert figures["privacy"]["noise_source"] == "operating system"
+    assert 7.9 < figures["privacy"]["central_epsilon"] <= 8.0
+    assert {"total", "draw", "train", "privatise", "encrypt", "add", "open", "evaluate"} <= set(figures["seconds"])
+    assert figures["protocol"] == "ckks" and figures["upload_bytes_per_client"] > 0
+    assert "central epsilon" in done.stderr and "Test figures" in done.stderr
+
+
+def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[data]\ndataset = "toy"\nsampled_negatives = 15\n[training]\nrounds = 9\n[privacy]\nepsilon = 3.0\n')
+    done = securerec(
+        "run", "--config", config, "--rounds", "2", "--noise-multiplier", "20", "--protocol", "plain", "--workers", "1",
+        "--out", tmp_path / "run", "--json", tmp_path / "figures.json",
+    )  # fmt: skip
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["rounds"] == 2
+    assert figures["privacy"]["noise_multiplier"] == pytest.approx(20)
+    assert "server sees every upload in the clear" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--epsilon", "1", "--local-epsilon", "2"), 4, "epsilon and local_epsilon each set the noise"),
+        (("--epsilon", "1", "--no-privacy"), 4, "epsilon has no meaning without privacy"),
+        (("--epsilon", "-1"), 4, "privacy.epsilon: input should be greater than 0"),
+        (("--epsilon", "nan"), 4, "privacy.epsilon: input should be a finite number"),
+        (("--protocol", "rot13"), 4, "protocol.protocol: input should be 'plain' or 'ckks'"),
+        (("--dataset", "nothing"), 3, "no data set 'nothing'"),
+        (("--config", "missing.toml"), 4, "missing.toml cannot be read"),
+        (("--cutoffs", "5,x"), 4, "--cutoffs takes whole numbers"),
+    ],
+)
+def test_bad_options_are_one_line_and_an_exit_code(
+    toy: Dataset, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = securerec("run", *TOY, "--out", tmp_path / "run", *arguments, code=code)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_settings_are_refused_with_the_nearest_name(toy: Dataset, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    for text, near in (
+        ("[training]\nround = 3\n", "did you mean 'training.rounds'?"),
+        ("[privcy]\nepsilon = 3\n", "did you mean 'privacy'?"),
+        ("clip_norm = 3\n", "did you mean 'privacy.clip_norm'?"),
+    ):
+        config.write_text(text)
+        assert near in securerec("run", "--config", config, code=4).stderr
+    config.write_text("rounds = = 3")
+    assert "is not valid TOML" in securerec("run", "--config", config, code=4).stderr
+
+
+def test_no_privacy_is_loud(tmp_path: Path, toy: Dataset) -> None:
+    done = securerec("run", *TOY, "--no-privacy", "--protocol", "plain", "--out", tmp_path / "run", "--json", "-")
+    assert "NO PRIVACY" in done.stderr
+    assert "Neither a central nor a local epsilon holds" in done.stderr
+    assert json.loads(done.stdout)["privacy"]["central_epsilon"] is None
+
+
+def test_recommend_names_titles_and_what_the_device_knew(run: Path, toy: Dataset) -> None:
+    done = securerec("recommend", run, "--user", "u3", "--count", "4", "--json", "-")
+    figures = json.loads(done.stdout)
+    known = {item["item"] for item in figures["known"]}
+    history = toy.interactions.of(3)
+    assert known == {toy.item_ids[item] for item in history[:-2]}
+    assert len(figures["recommendations"]) == 4
+    assert not known & {item["item"] for item in figures["recommendations"]}
+    scores = [item["score"] for item in figures["recommendations"]]
+    assert scores == sorted(scores, reverse=True)
+    assert figures["recommendations"][0]["title"] in done.stderr, "titles with brackets are shown as they are"
+    assert "u3" in securerec("recommend", run, "--user", "u33", code=3).stderr
+
+
+def test_resume_prints_a_finished_run_again(run: Path) -> None:
+    before = (run / "results.json").read_bytes()
+    figures = json.loads(securerec("resume", run, "--json", "-").stdout)
+    assert figures["run"] == str(run)
+    assert (run / "results.json").read_bytes() == before
+    assert "is no run" in securerec("resume", run.parent, code=5).stderr
+
+
+def test_doctor_finds_a_working_installation() -> None:
+    figures = json.loads(securerec("doctor", "--json", "-").stdout)
+    assert figures["ok"], figures
+    assert {check["name"] for check in figures["checks"]} >= {"secure sum", "noise", "accounting", "local training"}
+
+
+def test_bench_round_times_every_phase(toy: Dataset) -> None:
+    figures = json.loads(securerec("bench", "round", *TOY, "--counted", "1", "--json", "-").stdout)
+    assert set(figures["phases"]) == {"draw", "train", "privatise", "encrypt", "add", "open", "step", "evaluate"}
+    assert all(seconds > 0 for seconds in figures["phases"].values())
+    assert figures["total_s"] == pytest.approx(sum(figures["phases"].values()))
+
+
+def test_bench_training_compares_with_the_torch_loop(toy: Dataset) -> None:
+    figures = json.loads(securerec("bench", "training", "--dataset", "toy", "--cohort-rounds", "2", "--json", "-").stdout)
+    assert figures["speedup"] == pytest.approx(figures["reference_s"] / figures["cohort_s"])
+    assert figures["speedup"] > 1
