@@ -1,4 +1,5 @@
-"""What a run does, as one frozen value: read from TOML and flags, completed by `Config.resolved`, written to the run's folder.
+"""What a run does, as one frozen value: read from TOML and flags, completed by `Config.resolved`, written to the
+run's folder.
 
 A setting left out is chosen by `resolved`: the paper's values without privacy, values that stand the noise with it.
 """
@@ -39,7 +40,9 @@ class TrainingSettings(Section):
     negatives: int = Field(4, ge=1, description="Negatives drawn anew beside each positive in each round.")
     local_epochs: int = Field(1, ge=1, description="Passes over a round's samples.")
     table_scale: float | None = Field(None, ge=0, description="Deviation of the initial item table.")
-    function_scale: float | None = Field(None, ge=0, description="Spread of the initial score functions; 0 starts at zero.")
+    function_scale: float | None = Field(
+        None, ge=0, description="Spread of the initial score functions; 0 starts at zero."
+    )
 
     def model(self) -> PFedRec:
         """The learner these settings describe; only after `Config.resolved`."""
@@ -54,16 +57,24 @@ class TrainingSettings(Section):
 
 class PrivacySettings(Section):
     privacy: bool = Field(True, description="Clip and noise every upload; --no-privacy turns that off, loudly.")
-    epsilon: float | None = Field(None, gt=0, description="Central epsilon of the whole run; sets the noise (default 8).")
+    epsilon: float | None = Field(
+        None, gt=0, description="Central epsilon of the whole run; sets the noise (default 8)."
+    )
     local_epsilon: float | None = Field(
         None, gt=0, description="Local epsilon of the whole run; sets the noise instead of --epsilon."
     )
     noise_multiplier: float | None = Field(
-        None, gt=0, description="Noise deviation of a round's sum over its sensitivity; sets the noise instead of --epsilon."
+        None,
+        gt=0,
+        description="Noise deviation of a round's sum over its sensitivity; sets the noise instead of --epsilon.",
     )
     delta: float = Field(1e-5, gt=0, lt=1, description="Delta of every reported epsilon.")
-    clip_norm: float = Field(25.0, gt=0, description="L2 bound of one client's update in a round, over the whole table.")
-    coordinate_cap: float = Field(1.0, gt=0, le=1, description="Bound of one coordinate before clipping, in clip norms.")
+    clip_norm: float = Field(
+        25.0, gt=0, description="L2 bound of one client's update in a round, over the whole table."
+    )
+    coordinate_cap: float = Field(
+        1.0, gt=0, le=1, description="Bound of one coordinate before clipping, in clip norms."
+    )
     grid_units: int = Field(1000, ge=10, le=1_000_000, description="Integer units of one clip norm.")
     surviving: float = Field(
         0.9, gt=0, le=1, description="Share of the cohort whose noise must suffice; fewer uploads are not opened."
@@ -89,10 +100,12 @@ class ProtocolSettings(Section):
 class EvaluationSettings(Section):
     cutoffs: tuple[int, ...] = Field((10,), min_length=1, description="Cut-offs k of HR@k and NDCG@k.")
     scoring: Scoring | None = Field(
-        None, description="Scores of the headline figures under clean and full: own view, server's table, or each device's choice."
+        None,
+        description="Scores of the clean and full headlines: own view, server's table, or each device's choice.",
     )
     keep: Literal["last", "best"] | None = Field(
-        None, description="The model kept: the last round's, or the best round's on validation (not accounted as privacy)."
+        None,
+        description="The model kept: the last round's, or the best round's on validation (not accounted as privacy).",
     )
     published: bool = Field(True, description="Also train the twin that the published protocol's figures need.")
 
@@ -105,7 +118,9 @@ class ViewSettings(Section):
 class Config(Section):
     """All settings of a run. `seed` makes it repeatable, its noise included, which is for simulation only."""
 
-    seed: int | None = Field(None, ge=0, lt=2**63, description="Repeat a run exactly; its noise is then for simulation only.")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Repeat a run exactly; its noise is then for simulation only."
+    )
     data: DataSettings = DataSettings()
     training: TrainingSettings = TrainingSettings()
     privacy: PrivacySettings = PrivacySettings()
@@ -127,9 +142,7 @@ class Config(Section):
             update={
                 "training": _filled(self.training, training),
                 "privacy": privacy,
-                "evaluation": _filled(
-                    self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}
-                ),
+                "evaluation": _filled(self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}),
                 "views": _filled(self.views, {"view_rounds": tuple(sorted({1, rounds}))}),
             }
         )

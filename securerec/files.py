@@ -6,9 +6,11 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Put `data` at `path` such that a reader, or a crash at any instant, finds the old file or the new one, never a part.
+    """Put `data` at `path` such that a reader, or a crash at any instant, finds the old file or the new one, never a
+    part.
 
-    With `private` only the owner may read or write the file (mode 0600). Raises OSError when the folder cannot be written.
+    With `private` only the owner may read or write the file (mode 0600). Raises OSError when the folder cannot be
+    written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -13,8 +13,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help=(
         "A recommender that is trained where the data lives.\n\n"
-        "Every device keeps its interactions and its score function. What leaves it is one update of the item table: clipped, "
-        "noised, encrypted, and opened only as a sum over the cohort.\n\n"
+        "Every device keeps its interactions and its score function. What leaves it is one update of the item table: "
+        "clipped, noised, encrypted, and opened only as a sum over the cohort.\n\n"
         "[bold]A tour[/bold]\n\n"
         "securerec run                   train on MovieLens-100K, privacy on\n\n"
         "securerec recommend RUN --user 196   what one device recommends\n\n"
@@ -37,9 +37,9 @@ def main() -> None:
         from attacks.errors import AttackError
         from protocols.errors import ProtocolError
 
-        if isinstance(error, ProtocolError):
-            _leave(str(error), 7)
         if isinstance(error, AttackError):
+            _leave(str(error), error.exit_code)
+        if isinstance(error, ProtocolError):
             _leave(str(error), 8)
         raise
 

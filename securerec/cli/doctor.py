@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 import typer
@@ -19,7 +20,9 @@ PACKAGES = ("numpy", "numba", "torch", "opacus", "tenseal", "cryptography", "saf
 
 
 def doctor_command(json_file: JsonFile = None) -> None:
-    """Check the installation: versions, folders, and a small self-test of each part. Leaves with 1 when something fails."""
+    """Check the installation: versions, folders, and a small self-test of each part. Leaves with 1 when something
+    fails.
+    """
     checks = [_run(name, check) for name, check in CHECKS.items()]
     table = Table(title="securerec doctor", title_justify="left")
     for column in ("check", "", "detail"):
@@ -33,7 +36,7 @@ def doctor_command(json_file: JsonFile = None) -> None:
         raise typer.Exit(1)
 
 
-def _run(name: str, check: Callable[[], str]) -> dict[str, object]:
+def _run(name: str, check: Callable[[], str]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         detail, ok = check(), True
@@ -75,7 +78,7 @@ def _training() -> str:
     from securerec.training.reference import train_client
 
     model, rng = PFedRec(dim=8, item_lr_factor=0.5), np.random.default_rng(0)
-    train = Interactions.from_lists([rng.permutation(50)[:12] for _ in range(3)], 50)
+    train = Interactions.from_lists([rng.permutation(50)[:12].tolist() for _ in range(3)], 50)
     trainer = CohortTrainer(model, train, train)
     table, functions = model.initial_table(50, rng), model.initial_functions(3, rng)
     draws = trainer.draw(rng)

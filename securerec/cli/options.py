@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from securerec.config import Config, known_keys
+from securerec.config import Config, PrivacySettings, known_keys
 from securerec.errors import ConfigError
 
 PANELS = {
@@ -46,9 +46,12 @@ def _parameter(key: tuple[str, ...]) -> inspect.Parameter:
     kind, flag = _flag_type(field.annotation), "--" + key[-1].replace("_", "-")
     declarations = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
     option = typer.Option(
-        *declarations, help=f"{field.description} {_default(key)}".strip(), show_default=False,
-        rich_help_panel=PANELS[key[0]] if len(key) > 1 else "Repeating", metavar=None if kind is bool else _metavar(field),
-    )  # fmt: skip
+        *declarations,
+        help=f"{field.description} {_default(key)}".strip(),
+        show_default=False,
+        rich_help_panel=PANELS[key[0]] if len(key) > 1 else "Repeating",
+        metavar=None if kind is bool else _metavar(field),
+    )
     return inspect.Parameter(
         key[-1], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -57,7 +60,7 @@ def _parameter(key: tuple[str, ...]) -> inspect.Parameter:
 def _default(key: tuple[str, ...]) -> str:
     """What happens without the flag, with and without privacy."""
     private = Config().resolved()
-    clear = Config(privacy={"privacy": False}).resolved()  # type: ignore[arg-type]
+    clear = Config(privacy=PrivacySettings(privacy=False)).resolved()
     values = []
     for config in (private, clear):
         value: Any = config
@@ -94,7 +97,9 @@ def _parsed(key: tuple[str, ...], value: Any) -> Any:
     try:
         return tuple(int(part) for part in value.split(","))
     except ValueError:
-        raise ConfigError(f"--{key[-1].replace('_', '-')} takes whole numbers with commas between, not {value!r}") from None
+        raise ConfigError(
+            f"--{key[-1].replace('_', '-')} takes whole numbers with commas between, not {value!r}"
+        ) from None
 
 
 def merged(file: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -112,5 +117,3 @@ def merged(file: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     if isinstance(result.get("privacy"), dict) and (given or flags.get("privacy", {}).get("privacy") is False):
         result["privacy"] = {k: v for k, v in result["privacy"].items() if k not in noise or k in given}
     return result
-
-

@@ -27,8 +27,8 @@ def recommend_command(
 ) -> None:
     """Show what a user's device recommends, and what it knew.
 
-    Items are scored as that device chose on its own validation item: by the server's table, its own view, or a mix. Items it
-    trained on are left out; what was held out for evaluation may appear and is marked.
+    Items are scored as that device chose on its own validation item: by the server's table, its own view, or a mix.
+    Items it trained on are left out; what was held out for evaluation may appear and is marked.
     """
     folder = RunFolder.open(run)
     if folder.results() is None:
@@ -59,7 +59,8 @@ def _figures(
         "own_share": float(shares[index]),
         "known": [_item(dataset, int(item)) for item in history[::-1]],
         "recommendations": [
-            _item(dataset, int(item)) | {"score": float(scores[item]), "held_out": held_out.get(int(item))} for item in best
+            _item(dataset, int(item)) | {"score": float(scores[item]), "held_out": held_out.get(int(item))}
+            for item in best
         ],
     }
 
@@ -79,7 +80,10 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     known = figures["known"]
     newest = Table(title=f"What the device knew: {len(known)} items, newest first", title_justify="left")
     table = Table(title=f"For user {figures['user']}, scored by {view}", title_justify="left")
-    for columns, target in ((("title", "year", "genres"), newest), (("rank", "title", "year", "genres", "score", ""), table)):
+    for columns, target in (
+        (("title", "year", "genres"), newest),
+        (("rank", "title", "year", "genres", "score", ""), table),
+    ):
         for column in columns:
             target.add_column(column, justify="right" if column in ("rank", "score") else "left")
     for item in known[:10]:
@@ -88,7 +92,10 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
         mark = f"held out for {item['held_out']}" if item["held_out"] else ""
         table.add_row(str(rank), *_cells(item), f"{item['score']:.2f}", mark)
     if len(known) > 10:
-        return [Group(newest, Text(f"and {len(known) - 10} older ones; none of this left the device in the clear")), table]
+        return [
+            Group(newest, Text(f"and {len(known) - 10} older ones; none of this left the device in the clear")),
+            table,
+        ]
     return [newest, table]
 
 

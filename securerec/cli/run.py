@@ -2,15 +2,15 @@
 
 import math
 import os
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from securerec.audit.recording import ViewRecorder
 from securerec.cli.figures import run_tables
 from securerec.cli.options import merged, with_settings
 from securerec.cli.output import emit
@@ -31,7 +31,8 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 @with_settings
 def run_command(
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run [dim](default: a new one in runs/)[/dim].")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the run [dim](default: a new one in runs/)[/dim]."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; flags go before them.")
@@ -64,12 +65,15 @@ def execute(run: Run, json_file: str | None) -> None:
     console = Console(stderr=json_file == "-")
     processes = run.config.protocol.workers or default_workers()
     with run.folder.locked():
+        recorder = None
+        if run.config.views.record_views:
+            recorder = ViewRecorder(run.folder.views, run.split.train, run.promise.quantiser)
         if run.folder.results() is None:
             _announce(run, console)
             with _bar(console) as bar:
                 task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
                 try:
-                    results.execute(run, processes, lambda progress: _show(bar, task, run, progress))
+                    results.execute(run, processes, lambda progress: _show(bar, task, run, progress), recorder)
                 except KeyboardInterrupt:
                     bar.stop()
                     console.print(f"Stopped. Go on with: securerec resume {run.folder.path}")
@@ -90,28 +94,38 @@ def _announce(run: Run, console: Console) -> None:
     config = run.config
     console.print(f"Run folder: {run.folder.path}")
     if not config.privacy.privacy:
-        console.print("[bold red]NO PRIVACY: uploads are neither clipped nor noised; no epsilon holds for this run.[/bold red]")
+        console.print(
+            "[bold red]NO PRIVACY: uploads are neither clipped nor noised; no epsilon holds for this run.[/bold red]"
+        )
     if config.protocol.protocol == "plain":
-        console.print("[bold yellow]Protocol plain: the server sees every upload in the clear. For experiments.[/bold yellow]")
+        console.print(
+            "[bold yellow]Protocol plain: the server sees every upload in the clear. For experiments.[/bold yellow]"
+        )
     if config.seed is not None and config.privacy.privacy:
-        console.print("[yellow]--seed: the noise is reproducible, so the epsilons below hold in simulation only.[/yellow]")
+        console.print(
+            "[yellow]--seed: the noise is reproducible, so the epsilons below hold in simulation only.[/yellow]"
+        )
     if config.views.record_views:
         console.print(f"[yellow]Recording views in {run.folder.views}: that folder is secret data.[/yellow]")
 
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("round {task.completed:>3.0f}/{task.total:.0f}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, refresh_per_second=4,
-    )  # fmt: skip
+        TextColumn("round {task.completed:>3.0f}/{task.total:.0f}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        console=console,
+        refresh_per_second=4,
+    )
 
 
 def _show(bar: Progress, task: Any, run: Run, progress: RoundProgress) -> None:
     epsilon = "no epsilon" if math.isinf(progress.central_epsilon) else f"epsilon {progress.central_epsilon:.2f}"
     bar.update(
         task, completed=progress.round_number,
-        state=f"loss {progress.loss:.3f}  validation {run.headline} {progress.validation:.3f}  {epsilon}  "
-        f"{progress.bytes_sent / 1e6:,.0f} MB sent",
+        state=f"loss {progress.loss:.3f}, {run.headline} {progress.validation:.3f}, {epsilon}, "
+        f"{progress.bytes_sent / 1e6:,.0f} MB",
     )  # fmt: skip
     if progress.round_number == progress.rounds:
-        bar.console.print(f"Rounds done ({time.strftime('%H:%M:%S')}); evaluating the model and its baselines ...")
+        bar.console.print("Rounds done; evaluating the model and its baselines ...")

@@ -1,4 +1,6 @@
-"""The local-only baseline: every device trains the same learner on its own, with an item table of its own, and no server."""
+"""The local-only baseline: every device trains the same learner on its own, with an item table of its own, and no
+server.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,8 @@ def local_only_scorer(
 ) -> Scorer:
     """Train each user alone for `rounds` rounds from one common start; score by its own table.
 
-    `never_negative` says which items are not drawn as negatives: the published rule leaks the held-out item through it, and a
-    learner that shares nothing shows how much.
+    `never_negative` says which items are not drawn as negatives: the published rule leaks the held-out item through
+    it, and a learner that shares nothing shows how much.
     """
     start = model.initial_table(train.n_items, rng)
     functions = model.initial_functions(1, rng)
@@ -23,7 +25,10 @@ def local_only_scorer(
     scores = np.empty((train.n_users, train.n_items), np.float32)
     for user in range(train.n_users):
         scores[user] = _train_alone(
-            CohortTrainer(model, _only(train, user), _only(never_negative, user), threads=1), start, functions, seeds[user]
+            CohortTrainer(model, _only(train, user), _only(never_negative, user), threads=1),
+            start,
+            functions,
+            seeds[user],
         )
     return lambda users: scores[users]
 

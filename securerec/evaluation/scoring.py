@@ -1,4 +1,6 @@
-"""Scoring with a trained model: by a device's own view of the items, by the server's table, or by what each device chooses."""
+"""Scoring with a trained model: by a device's own view of the items, by the server's table, or by what each device
+chooses.
+"""
 
 from dataclasses import dataclass
 
@@ -18,9 +20,9 @@ OWN_SHARES = (0.0, 0.5, 1.0)
 class TrainedDevices:
     """What the devices hold after a round, and the server's table.
 
-    table: (n_items, dim) the server's after the round; broadcast: (n_items, dim) what the round began with; functions: every
-    device's. Device u's own view is `broadcast` with `change[cuts[u]:cuts[u + 1]]` (t, dim) added to its item rows
-    `rows[cuts[u]:cuts[u + 1]]`.
+    table: (n_items, dim) the server's after the round; broadcast: (n_items, dim) what the round began with;
+    functions: every device's. Device u's own view is `broadcast` with `change[cuts[u]:cuts[u + 1]]` (t, dim) added to
+    its item rows `rows[cuts[u]:cuts[u + 1]]`.
     """
 
     table: NDArray[np.float32]
@@ -57,8 +59,9 @@ class TrainedDevices:
 def chosen_shares(devices: TrainedDevices, split: Split) -> NDArray[np.float32]:
     """Each device's own choice among OWN_SHARES, (n_users,) float32, by where it ranks its own validation item.
 
-    A device takes the share with the least log2(1 + rank) + share: its own view has to halve the rank to be preferred, since
-    one item is little evidence. Devices without a validation item use the server's table. Nothing leaves the device.
+    A device takes the share with the least log2(1 + rank) + share: its own view has to halve the rank to be
+    preferred, since one item is little evidence. Devices without a validation item use the server's table. Nothing
+    leaves the device.
     """
     shares = np.zeros(len(devices.functions.biases), np.float32)
     costs = []

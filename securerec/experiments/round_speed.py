@@ -17,8 +17,8 @@ PHASES = ("draw", "train", "privatise", "encrypt", "add", "open", "step", "evalu
 class RoundSpeed:
     """Median seconds by phase over some rounds; without a protocol's phases where sums are fused into training.
 
-    With several processes their phases overlap: the time that passed is split among privatise, encrypt and add in proportion to
-    what they took. `total_s` is the median of whole rounds.
+    With several processes their phases overlap: the time that passed is split among privatise, encrypt and add in
+    proportion to what they took. `total_s` is the median of whole rounds.
     """
 
     phases: dict[str, float]

@@ -36,16 +36,17 @@ def measure_training(
 ) -> TrainingSpeed:
     """Draw, train, aggregate and evaluate with the paper's settings, both sides in turn on the same machine.
 
-    Both evaluate each client's own view on its validation and test candidates, as the paper's code does every round. Aggregation
-    is fused into training on the cohort's side.
+    Both evaluate each client's own view on its validation and test candidates, as the paper's code does every round.
+    Aggregation is fused into training on the cohort's side.
     """
     model, split = PFedRec(), leave_one_out(dataset.interactions)
     candidates = draw_candidates(dataset.interactions, split, np.random.default_rng(0))
     trainer = CohortTrainer(model, split.train, dataset.interactions, threads=threads)
     _cohort_round(trainer, candidates, 0)
-    torch_threads = torch.get_num_threads()
     cohort = [_cohort_round(trainer, candidates, seed) for seed in range(cohort_rounds)]
-    torch.set_num_threads(trainer.threads)
+    torch_threads = torch.get_num_threads()
+    # One thread is torch's best here: its batches are far too small to share among more.
+    torch.set_num_threads(1)
     try:
         reference = [_reference_round(trainer, dataset, candidates, seed) for seed in range(reference_rounds)]
     finally:

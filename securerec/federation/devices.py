@@ -18,7 +18,8 @@ class DeviceGroup:
     """Some devices of a round with their local updates, as one process plays them.
 
     `clients` (m,) int64; device i touched `rows[cuts[i]:cuts[i + 1]]` and changed them by the same slice of `delta`.
-    `noise_secret` is the stored NoiseKey from which each device's noise grows; `record` asks for what was added up, for an audit.
+    `noise_secret` is the stored NoiseKey from which each device's noise grows; `record` asks for what was added up,
+    for an audit.
     """
 
     bundle: bytes

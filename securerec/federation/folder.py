@@ -40,8 +40,8 @@ class RunFolder:
     def create(cls, path: Path, config: Config, identity: dict[str, str]) -> "RunFolder":
         """Start a folder with a resolved configuration and fresh secrets; it appears whole or not at all.
 
-        `identity` says what the run is bound to: run id, digest of the data set, version. Raises RunError when something is
-        there already.
+        `identity` says what the run is bound to: run id, digest of the data set, version. Raises RunError when
+        something is there already.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} is not empty: choose another --out, or go on with `securerec resume {path}`")
@@ -133,7 +133,9 @@ class RunFolder:
         return kept
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by phase of all whole rounds so far, and "total"; apart from the figures, as they differ from run to run."""
+        """Seconds by phase of all whole rounds so far, and "total"; apart from the figures, as they differ from run
+        to run.
+        """
         path = self.path / "seconds.json"
         return dict(json.loads(path.read_bytes())) if path.exists() else {}
 

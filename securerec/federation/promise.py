@@ -42,9 +42,7 @@ class Promise:
         )
 
 
-def make_promise(
-    settings: PrivacySettings, *, rounds: int, cohort: int, dimension: int, noise_source: str
-) -> Promise:
+def make_promise(settings: PrivacySettings, *, rounds: int, cohort: int, dimension: int, noise_source: str) -> Promise:
     """Size the noise for resolved settings. dimension: n_items * dim. Raises ConfigError when it cannot be done."""
     min_survivors = max(1, math.ceil(settings.surviving * cohort))
     if not settings.privacy:

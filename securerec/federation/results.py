@@ -8,29 +8,29 @@ from numpy.typing import NDArray
 
 from securerec.config import Config
 from securerec.data.interactions import Interactions
+from securerec.errors import PrivacyError, RunError
 from securerec.evaluation.baselines import ials_scorer, popularity_scorer
 from securerec.evaluation.local_only import local_only_scorer
 from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
 from securerec.evaluation.scoring import TrainedDevices, chosen_shares
-from securerec.errors import RunError
 from securerec.federation.folder import RunFolder, read_arrays
 from securerec.federation.pool import DevicePool
-from securerec.federation.run import Finished, Observer, Run
+from securerec.federation.run import Finished, Observer, Recorder, Run
 from securerec.federation.track import Track, TrackState
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.accounting import central_epsilon, local_epsilon
-from securerec.privacy.mechanism import FixedPoint
+from securerec.privacy.mechanism import Mechanism
 
 LOCAL_ONLY_ROUNDS = 50
 IALS_ITERATIONS = 15
 PROTOCOLS = ("published", "clean", "full")
 
 
-def execute(run: Run, workers: int, observe: Observer) -> dict[str, Any]:
+def execute(run: Run, workers: int, observe: Observer, record: Recorder | None = None) -> dict[str, Any]:
     """Play the rounds that are missing, conclude, and return the figures."""
     with DevicePool(workers) as pool:
         tracks = run.tracks(pool)
-        finished = run.play(tracks, observe)
+        finished = run.play(tracks, observe, record)
     started = time.perf_counter()
     results = conclude(run, finished, tracks)
     seconds = run.folder.seconds()
@@ -50,7 +50,8 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     shares = chosen_shares(clean, run.split)
     if "published" in devices:
         scorings["published"] = _scorings(run, "published", devices["published"])
-    headline = {"published": "own", "clean": run.config.evaluation.scoring, "full": run.config.evaluation.scoring}
+    scoring = run.config.evaluation.scoring or "server"
+    headline = {"published": "own", "clean": scoring, "full": scoring}
     results = {
         "dataset": run.dataset.name,
         "rounds": run.rounds,
@@ -65,6 +66,7 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         "scorings": {protocol: scorings[protocol] for protocol in PROTOCOLS if protocol in scorings},
         "own_share": {str(share): float((shares == share).mean()) for share in np.unique(shares)},
         "baselines": baselines(run),
+        "local_only_rounds": LOCAL_ONLY_ROUNDS,
         "candidates": int((run.candidates.test[:, 1:] >= 0).sum(axis=1).max()),
         "tie_rule": run.dataset.tie_rule,
         "privacy": privacy_figures(run),
@@ -110,6 +112,7 @@ def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]
 
 
 def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:
+    shares: dict[str, float | NDArray[np.float32]]
     shares = {"own": 1.0, "server": 0.0, "device": chosen_shares(devices, run.split)}
     return {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
 
@@ -153,22 +156,25 @@ def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 def privacy_figures(run: Run) -> dict[str, Any]:
     """What the ledger adds up to. Infinite epsilons are null."""
     events, delta, promise = run.folder.ledger.events(), run.config.privacy.delta, run.promise
-    clear = isinstance(promise.quantiser, FixedPoint)
+    mechanism = promise.quantiser if isinstance(promise.quantiser, Mechanism) else None
     central, local = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta)
-    approximate = None if clear else central_epsilon(events, delta=delta, accountant="prv")
+    try:
+        approximate = None if mechanism is None else central_epsilon(events, delta=delta, accountant="prv").epsilon
+    except PrivacyError:
+        approximate = None  # beyond what that accountant can resolve
     return {
         "unit": central.unit,
         "relation": central.relation,
         "local_relation": local.relation,
         "delta": delta,
         "accountant": central.accountant,
-        "central_epsilon": None if clear else central.epsilon,
-        "central_epsilon_prv_approximate": approximate.epsilon if approximate else None,
-        "local_epsilon": None if clear else local.epsilon,
-        "noise_multiplier": None if clear else promise.quantiser.noise_multiplier(promise.min_survivors),
-        "clip_norm": None if clear else run.config.privacy.clip_norm,
+        "central_epsilon": None if mechanism is None else central.epsilon,
+        "central_epsilon_prv_approximate": approximate,
+        "local_epsilon": None if mechanism is None else local.epsilon,
+        "noise_multiplier": None if mechanism is None else mechanism.noise_multiplier(promise.min_survivors),
+        "clip_norm": None if mechanism is None else run.config.privacy.clip_norm,
         "min_survivors": promise.min_survivors,
-        "noise_source": None if clear else NOISE_SOURCES[promise.noise_source],
+        "noise_source": None if mechanism is None else NOISE_SOURCES[promise.noise_source],
         "not_accounted": _not_accounted(run.config),
     }
 

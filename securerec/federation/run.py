@@ -62,7 +62,9 @@ class Run:
         self.folder, self.dataset, self.config = folder, dataset, folder.config()
         identity = folder.identity()
         if identity["dataset"] != dataset.digest():
-            raise RunError(f"{folder.path} was begun with another version of data set {dataset.name}: fetch that one again")
+            raise RunError(
+                f"{folder.path} was begun with another version of data set {dataset.name}: fetch that one again"
+            )
         self.run_id = bytes.fromhex(identity["run_id"])
         self.split: Split = leave_one_out(dataset.interactions)
         data = self.config.data

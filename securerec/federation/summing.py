@@ -1,4 +1,6 @@
-"""How a round's updates become one sum of integers through a protocol: devices upload, adders add, the decryptor opens."""
+"""How a round's updates become one sum of integers through a protocol: devices upload, adders add, the decryptor
+opens.
+"""
 
 import time
 from dataclasses import dataclass, field

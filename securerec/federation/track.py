@@ -31,7 +31,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackState:
-    """Where a track stands after `round_number` rounds: the server's `table` (n_items, dim), every device's functions."""
+    """Where a track stands after `round_number` rounds: the server's `table` (n_items, dim), every device's
+    functions.
+    """
 
     round_number: int
     table: Table
@@ -88,20 +90,21 @@ class Track:
         round_number, seconds, clock = state.round_number + 1, {}, _Clock()
         draws = self.trainer.draw(self._rng(1, round_number))
         seconds["draw"] = clock.lap()
-        fused = self.summing if isinstance(self.summing, FixedPoint) else None
-        quantiser = fused or self.summing.quantiser
+        summing = self.summing
+        fused = summing if isinstance(summing, FixedPoint) else None
         functions, update, summed = self.trainer.train(
             state.table, state.functions, draws,
             scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
         )  # fmt: skip
         seconds["train"] = clock.lap()
-        if summed is not None:
-            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, summed.total.nbytes)
-        else:
-            opened = self.summing(update, round_number, record=record)
+        if isinstance(summing, SecureSum):
+            opened, scale = summing(update, round_number, record=record), summing.quantiser.scale
             seconds |= opened.seconds
             clock.lap()
-        mean = opened.total.reshape(state.table.shape) / (opened.survivors * quantiser.scale)
+        elif summed is not None:
+            scale = summing.scale
+            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, summed.total.nbytes)
+        mean = opened.total.reshape(state.table.shape) / (opened.survivors * scale)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
         validation = self._validate(state.table, table, functions, update)
@@ -114,7 +117,9 @@ class Track:
         return RoundOutcome(after, float(update.losses.mean()), validation, opened, seconds, update)
 
     def replay(self, kept: Kept) -> tuple[ScoreFunctions, CohortUpdate]:
-        """Every device's score function and change of the items in the kept round, trained once more from the same draws."""
+        """Every device's score function and change of the items in the kept round, trained once more from the same
+        draws.
+        """
         draws = self.trainer.draw(self._rng(1, kept.round_number))
         functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
         return functions, update

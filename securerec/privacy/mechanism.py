@@ -18,9 +18,7 @@ from securerec.privacy.discrete_gaussian import SIGMA_MAX, DiscreteGaussian
 from securerec.privacy.events import DistributedGaussianSum
 from securerec.privacy.randomness import KeyStream
 
-MIN_CLIENT_SIGMA = (
-    2.0  # grid units; from there on a sum of discrete Gaussians is one within 1e-16, see accounting.closeness
-)
+MIN_CLIENT_SIGMA = 2.0  # grid units: from here on accounting.closeness is below 1e-16
 _NOT_FINITE = "the update holds a value that is not finite and must not be uploaded; lower the learning rate"
 
 
@@ -56,7 +54,7 @@ class Mechanism:
     """Turns a change of the item table into the integers a client may upload.
 
     x = update (dimension,), coordinates capped at `coordinate_cap * clip_norm`; x <- x min(1, clip_norm / ||x||_2);
-    y = x grid_units / clip_norm rounded at random to whole numbers with E[y] = x, again and again until
+    y = x grid_units / clip_norm, each coordinate rounded up with the probability of its fraction, all again until
     ||y||_2 <= sensitivity; z = y + N_Z(0, client_sigma^2)^dimension. A client whose update is zero sends noise too.
 
     clip_norm: L2 norm of the whole update, one user being the unit of privacy. dimension: n_items * dim.

@@ -76,9 +76,9 @@ class CohortTrainer:
     ) -> tuple[ScoreFunctions, CohortUpdate, IntegerSum | None]:
         """One round for everybody, from the broadcast `table` (n_items, dim).
 
-        Returns the new score functions (the old ones are left alone) and the update. With `scale` > 0 also the sum of all
-        updates rounded to integers at `scale` units to 1 and held within +-limit: what a secure sum of the same integers
-        would open, computed on the way. Raises RunError when a client's training diverges.
+        Returns the new score functions (the old ones are left alone) and the update. With `scale` > 0 also the sum of
+        all updates rounded to integers at `scale` units to 1 and held within +-limit: what a secure sum of the same
+        integers would open, computed on the way. Raises RunError when a client's training diverges.
         """
         model, n_clients = self.model, self.train_set.n_users
         new = ScoreFunctions(functions.weights.copy(), functions.biases.copy())
@@ -120,7 +120,9 @@ class CohortTrainer:
     def score_own(
         self, table: Table, functions: ScoreFunctions, update: CohortUpdate, candidates: NDArray[np.int32]
     ) -> NDArray[np.float32]:
-        """Logits (n_users, n_candidates) under each user's own view: `table` as it was broadcast, plus its own change."""
+        """Logits (n_users, n_candidates) under each user's own view: `table` as it was broadcast, plus its own
+        change.
+        """
         out = self.score(table, functions, candidates)
         self.run_blocks(
             lambda _, first, last: kernels.change_block(

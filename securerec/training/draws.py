@@ -76,7 +76,9 @@ BlockRunner = Callable[[Callable[[int, int, int], None]], None]
 
 
 def block_runner(work: NDArray[np.int64], executor: Executor | None, n_workers: int) -> BlockRunner:
-    """Cut a cohort into one block of consecutive clients a worker, equal in `work` (n_clients,), and run them in threads."""
+    """Cut a cohort into one block of consecutive clients a worker, equal in `work` (n_clients,), and run them in
+    threads.
+    """
     total = np.concatenate(([0], np.cumsum(work)))
     cuts = np.searchsorted(total, np.linspace(0, total[-1], n_workers + 1))
     cuts[0], cuts[-1] = 0, len(work)
@@ -94,7 +96,7 @@ def block_runner(work: NDArray[np.int64], executor: Executor | None, n_workers: 
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _next(state: int) -> tuple[int, int]:
+def _next(state: np.uint64) -> tuple[np.uint64, np.uint64]:
     state = state + np.uint64(0x9E3779B97F4A7C15)
     z = state
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -103,7 +105,7 @@ def _next(state: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _below(state: int, bound: int) -> tuple[int, int]:
+def _below(state: np.uint64, bound: int) -> tuple[np.uint64, np.int64]:
     """Uniform in [0, bound), bound < 2^32, without bias (Lemire 2019)."""
     limit = np.uint64(bound)
     while True:
@@ -116,8 +118,10 @@ def _below(state: int, bound: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def _draw_block(
-    first, last, offsets, items, never_offsets, never_items, n_items, negatives, keys, sample_offsets, codes
-):  # type: ignore[no-untyped-def]
+    first: int, last: int, offsets: NDArray[np.int64], items: NDArray[np.int32], never_offsets: NDArray[np.int64],
+    never_items: NDArray[np.int32], n_items: int, negatives: int, keys: NDArray[np.uint64],
+    sample_offsets: NDArray[np.int64], codes: NDArray[np.int32],
+) -> None:  # fmt: skip
     barred = np.zeros(n_items, np.uint8)
     for client in range(first, last):
         never = never_items[never_offsets[client] : never_offsets[client + 1]]

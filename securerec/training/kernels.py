@@ -8,6 +8,11 @@ machine, but may differ between machines with other vector widths.
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+Counts = NDArray[np.int64]
 
 # Reordering and contraction are allowed, assumptions about infinities and NaN are not: a score that is not finite must
 # stay visible.
@@ -17,7 +22,7 @@ LEAST_LIKELIHOOD = np.float32(1e-7)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _sigmoid(logits, out, exponents, powers, count):  # type: ignore[no-untyped-def]
+def _sigmoid(logits: Floats, out: Floats, exponents: Rows, powers: Floats, count: int) -> None:
     """out = 1 / (1 + exp(-logits)), within 1e-6 relative; logits beyond +-60 count as +-60.
 
     exp(x) = 2^n exp(r) with |r| <= ln(2) / 2 and a polynomial of degree 6 for exp(r); `powers` views the bits in
@@ -41,7 +46,7 @@ def _sigmoid(logits, out, exponents, powers, count):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, inline="always")
-def _dot(a, b, dim):  # type: ignore[no-untyped-def]
+def _dot(a: Floats, b: Floats, dim: int) -> np.float32:
     total = np.float32(0.0)
     for d in range(dim):
         total += a[d] * b[d]
@@ -50,15 +55,18 @@ def _dot(a, b, dim):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def train_block(
-    first, last, table, weights, biases, sample_offsets, codes, batch_size, epochs, score_lr, item_lr,
-    row_starts, row_counts, rows, local, scale, limit, use_sum, accumulator, losses,
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Train clients first..last-1 in place of `weights`, `biases`; leave their touched rows and changes in `rows`, `local`.
+    first: int, last: int, table: Floats, weights: Floats, biases: Floats, sample_offsets: Counts, codes: Rows,
+    batch_size: int, epochs: int, score_lr: np.float32, item_lr: np.float32, row_starts: Counts, row_counts: Counts,
+    rows: Rows, local: Floats, scale: float, limit: float, use_sum: bool, accumulator: Counts,
+    losses: NDArray[np.float64],
+) -> int:  # fmt: skip
+    """Train clients first..last-1 in place of `weights`, `biases`; leave their touched rows and changes in `rows`,
+    `local`.
 
-    With `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to `accumulator`
-    (n_items, dim) int64. `losses` gets each client's summed binary cross-entropy in nats, before each batch's step; a sample
-    counts at most 16 nats there (it is shown to people, nothing is computed from it). A client whose rows are no longer finite gets NaN.
-    Returns how many coordinates met the limit.
+    With `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to
+    `accumulator` (n_items, dim) int64. `losses` gets each client's summed binary cross-entropy in nats, before each
+    batch's step; a sample counts at most 16 nats there (it is shown to people, nothing is computed from it). A client
+    whose rows are no longer finite gets NaN. Returns how many coordinates met the limit.
     """
     n_items, dim = table.shape
     slot = np.full(n_items, -1, np.int32)
@@ -157,7 +165,9 @@ def train_block(
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def score_block(first, last, table, weights, biases, candidates, out):  # type: ignore[no-untyped-def]
+def score_block(
+    first: int, last: int, table: Floats, weights: Floats, biases: Floats, candidates: Rows, out: Floats
+) -> None:
     """out[c, j] = logit of candidate j of client c under the given item table; candidates below 0 score 0."""
     dim = table.shape[1]
     for client in range(first, last):
@@ -167,7 +177,10 @@ def score_block(first, last, table, weights, biases, candidates, out):  # type: 
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def change_block(first, last, weights, row_starts, row_counts, rows, local, n_items, candidates, out):  # type: ignore[no-untyped-def]
+def change_block(
+    first: int, last: int, weights: Floats, row_starts: Counts, row_counts: Counts, rows: Rows, local: Floats,
+    n_items: int, candidates: Rows, out: Floats,
+) -> None:  # fmt: skip
     """Add to out[c, j] what client c's own change of candidate j's row adds to its logit."""
     dim = local.shape[1]
     slot = np.full(n_items, -1, np.int64)

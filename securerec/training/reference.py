@@ -32,8 +32,8 @@ def train_client(
 ) -> TrainedClient:
     """Run one client's round over its samples `items`, `labels` (n_samples,), in the order given, batch by batch.
 
-    In each batch the score function takes a step of SGD on the mean binary cross-entropy of its logits; then the loss is
-    computed anew with the new score function, and the item rows take theirs.
+    In each batch the score function takes a step of SGD on the mean binary cross-entropy of its logits; then the loss
+    is computed anew with the new score function, and the item rows take theirs.
     """
     score = torch.nn.Linear(model.dim, 1)
     rows = torch.nn.Embedding.from_pretrained(torch.tensor(table), freeze=False)
@@ -54,6 +54,4 @@ def train_client(
                 binary_cross_entropy_with_logits(logits, batch_labels).backward()
                 step.step()
     with torch.no_grad():
-        return TrainedClient(
-            score.weight.numpy()[0].copy(), np.float32(score.bias.item()), rows.weight.numpy().copy()
-        )
+        return TrainedClient(score.weight.numpy()[0].copy(), np.float32(score.bias.item()), rows.weight.numpy().copy())

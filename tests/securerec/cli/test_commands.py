@@ -13,7 +13,11 @@ TOY = ("--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--work
 
 def securerec(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "securerec", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "securerec", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -29,7 +33,16 @@ def run(tmp_path: Path, toy: Dataset) -> Path:
 def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Dataset) -> None:
     done = securerec("run", *TOY, "--out", tmp_path / "run", "--json", "-")
     figures: dict[str, Any] = json.loads(done.stdout)
-    assert {"dataset", "rounds", "cohort", "metrics", "baselines", "privacy", "protocol", "upload_bytes_per_client"} <= set(figures)
+    assert {
+        "dataset",
+        "rounds",
+        "cohort",
+        "metrics",
+        "baselines",
+        "privacy",
+        "protocol",
+        "upload_bytes_per_client",
+    } <= set(figures)
     for protocol in ("published", "clean", "full"):
         assert set(figures["metrics"][protocol]) == {"hr@10", "ndcg@10"}
         for baseline in ("popularity", "local_only", "ials"):
@@ -48,7 +61,9 @@ def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Da
 
 def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset) -> None:
     config = tmp_path / "config.toml"
-    config.write_text('[data]\ndataset = "toy"\nsampled_negatives = 15\n[training]\nrounds = 9\n[privacy]\nepsilon = 3.0\n')
+    config.write_text(
+        '[data]\ndataset = "toy"\nsampled_negatives = 15\n[training]\nrounds = 9\n[privacy]\nepsilon = 3.0\n'
+    )
     done = securerec(
         "run", "--config", config, "--rounds", "2", "--noise-multiplier", "20", "--protocol", "plain", "--workers", "1",
         "--out", tmp_path / "run", "--json", tmp_path / "figures.json",
@@ -137,6 +152,8 @@ def test_bench_round_times_every_phase(toy: Dataset) -> None:
 
 
 def test_bench_training_compares_with_the_torch_loop(toy: Dataset) -> None:
-    figures = json.loads(securerec("bench", "training", "--dataset", "toy", "--cohort-rounds", "2", "--json", "-").stdout)
+    figures = json.loads(
+        securerec("bench", "training", "--dataset", "toy", "--cohort-rounds", "2", "--json", "-").stdout
+    )
     assert figures["speedup"] == pytest.approx(figures["reference_s"] / figures["cohort_s"])
     assert figures["speedup"] > 1

@@ -11,13 +11,30 @@ from pathlib import Path
 from securerec.data.dataset import Dataset
 
 COMMAND = [sys.executable, "-m", "securerec"]
-OPTIONS = ["--dataset", "toy", "--sampled-negatives", "15", "--rounds", "150", "--seed", "3", "--protocol", "ckks", "--workers", "1"]
+OPTIONS = [
+    "--dataset",
+    "toy",
+    "--sampled-negatives",
+    "15",
+    "--rounds",
+    "150",
+    "--seed",
+    "3",
+    "--protocol",
+    "ckks",
+    "--workers",
+    "1",
+]
 FILES = ("model.safetensors", "metrics.jsonl", "results.json", "ledger.jsonl", "devices/state.safetensors")
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 

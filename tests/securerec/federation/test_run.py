@@ -94,7 +94,9 @@ def test_a_crash_between_ledger_and_commit_spends_the_round_once(
 def test_calibrated_noise_does_not_overshoot_and_says_where_it_comes_from(tmp_path: Path, toy: Dataset) -> None:
     for name, kind in (("epsilon", "central_epsilon"), ("local_epsilon", "local_epsilon")):
         figures = play(
-            tmp_path / name, settings(privacy={name: 30.0}, protocol={"protocol": "plain"}, evaluation={"published": False}), toy
+            tmp_path / name,
+            settings(privacy={name: 30.0}, protocol={"protocol": "plain"}, evaluation={"published": False}),
+            toy,
         )
         privacy = figures["privacy"]
         assert 30.0 * 0.98 < privacy[kind] <= 30.0

@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -69,6 +71,11 @@ def pmf(sigma: float, n: int) -> np.ndarray:
 def exact_delta(noise: np.ndarray, shift: int, epsilon: float) -> float:
     p, q = np.pad(noise, (shift, 0)), np.pad(noise, (0, shift))
     return float(np.maximum(p - math.exp(epsilon) * q, 0).sum())
+
+
+def test_nothing_slow_is_imported_before_something_is_counted() -> None:
+    program = "import sys, securerec.privacy.accounting, securerec.privacy.ledger; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_published_anchors_come_through_the_glue() -> None:

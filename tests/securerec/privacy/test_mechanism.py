@@ -111,6 +111,23 @@ def test_a_rounding_beyond_the_norm_is_drawn_again() -> None:
     assert 5 < redrawn < 40
 
 
+class Zeros(KeyStream):
+    """A stream whose every word is zero, the smallest uniform there is."""
+
+    def __init__(self) -> None:
+        pass
+
+    def uint64(self, n: int) -> np.ndarray:
+        return np.zeros(n, dtype=np.uint64)
+
+
+def test_a_whole_number_is_never_rounded_and_any_fraction_may_go_up() -> None:
+    m = mechanism(clip_norm=1000.0)  # one grid unit is 1
+    delta = np.array([[3, -3, 0, 3.25, -3.25, 2.0**-20, 0, 1]], dtype=np.float32)
+    values = m.round_and_clip(np.array([0], np.int32), delta, Zeros())
+    assert values[:DIM].tolist() == [3, -3, 0, 4, -3, 1, 0, 1]
+
+
 def test_coordinates_are_capped_before_the_norm_is_clipped() -> None:
     m = mechanism(coordinate_cap=0.1)
     delta = np.zeros((1, DIM), dtype=np.float32)
