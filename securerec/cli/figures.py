@@ -13,7 +13,7 @@ SCORINGS = {"own": "PFedRec, own view", "server": "PFedRec, server's table", "de
 def run_tables(figures: dict[str, Any]) -> list[RenderableType]:
     """Quality, privacy and cost of a finished run."""
     cutoffs = [name.removeprefix("hr@") for name in figures["metrics"]["clean"] if name.startswith("hr@")]
-    return [*(_quality(figures, cutoff) for cutoff in cutoffs), _notes(figures), _privacy(figures), _cost(figures)]
+    return [*(_quality(figures, cutoff) for cutoff in cutoffs), _notes(figures), _privacy(figures), _cost(figures), _next(figures)]
 
 
 def _quality(figures: dict[str, Any], cutoff: str) -> Table:
@@ -87,5 +87,8 @@ def _cost(figures: dict[str, Any]) -> Table:
     table.add_row("one upload", f"{figures['upload_bytes_per_client']:,} bytes")
     phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
     table.add_row("seconds", f"{seconds['total']:.1f} in all: {phases}")
-    table.add_row("run", figures["run"])
     return table
+
+
+def _next(figures: dict[str, Any]) -> Text:
+    return Text(f"Run folder: {figures['run']}\nNext: securerec recommend {figures['run']} --user ID", overflow="fold")
