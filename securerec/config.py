@@ -7,7 +7,7 @@ A setting left out is chosen by `resolved`: the paper's values without privacy, 
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,10 +16,11 @@ from securerec.errors import ConfigError
 from securerec.models.pfedrec import PFedRec
 
 Scoring = Literal["own", "server", "device"]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class DataSettings(Section):
@@ -27,21 +28,25 @@ class DataSettings(Section):
     candidates_seed: int = Field(
         0, ge=0, description="Seed of the sampled candidates that held-out items are ranked against."
     )
-    sampled_negatives: int = Field(99, ge=1, description="Items beside the held-out one in a sampled ranking.")
+    sampled_negatives: int = Field(
+        99, ge=1, le=1 << 20, description="Items beside the held-out one in a sampled ranking."
+    )
 
 
 class TrainingSettings(Section):
     rounds: int | None = Field(None, ge=1, le=65_536, description="Rounds of the federation.")
     dim: int | None = Field(None, ge=1, le=1024, description="Length of an item row.")
-    score_lr: float | None = Field(None, gt=0, description="Learning rate of the private score function.")
-    item_lr_factor: float = Field(8.0, gt=0, description="Item rows learn at this rate times the number of items.")
-    server_lr: float = Field(1.0, gt=0, description="Share of the mean update that the server applies.")
-    batch_size: int = Field(256, ge=1, description="Samples a step of local training.")
-    negatives: int = Field(4, ge=1, description="Negatives drawn anew beside each positive in each round.")
-    local_epochs: int = Field(1, ge=1, description="Passes over a round's samples.")
-    table_scale: float | None = Field(None, ge=0, description="Deviation of the initial item table.")
+    score_lr: float | None = Field(None, gt=0, le=1e6, description="Learning rate of the private score function.")
+    item_lr_factor: float = Field(
+        8.0, gt=0, le=1e6, description="Item rows learn at this rate times the number of items."
+    )
+    server_lr: float = Field(1.0, gt=0, le=1e6, description="Share of the mean update that the server applies.")
+    batch_size: int = Field(256, ge=1, le=1 << 20, description="Samples a step of local training.")
+    negatives: int = Field(4, ge=1, le=1000, description="Negatives drawn anew beside each positive in each round.")
+    local_epochs: int = Field(1, ge=1, le=1000, description="Passes over a round's samples.")
+    table_scale: float | None = Field(None, ge=0, le=1e6, description="Deviation of the initial item table.")
     function_scale: float | None = Field(
-        None, ge=0, description="Spread of the initial score functions; 0 starts at zero."
+        None, ge=0, le=1e6, description="Spread of the initial score functions; 0 starts at zero."
     )
 
     def model(self) -> PFedRec:
@@ -58,26 +63,27 @@ class TrainingSettings(Section):
 class PrivacySettings(Section):
     privacy: bool = Field(True, description="Clip and noise every upload; --no-privacy turns that off, loudly.")
     epsilon: float | None = Field(
-        None, gt=0, description="Central epsilon of the whole run; sets the noise (default 8)."
+        None, ge=1e-3, le=1e6, description="Central epsilon of the whole run; sets the noise (default 8)."
     )
     local_epsilon: float | None = Field(
-        None, gt=0, description="Local epsilon of the whole run; sets the noise instead of --epsilon."
+        None, ge=1e-3, le=1e6, description="Local epsilon of the whole run; sets the noise instead of --epsilon."
     )
     noise_multiplier: float | None = Field(
         None,
-        gt=0,
+        ge=1e-6,
+        le=1e6,
         description="Noise deviation of a round's sum over its sensitivity; sets the noise instead of --epsilon.",
     )
-    delta: float = Field(1e-5, gt=0, lt=1, description="Delta of every reported epsilon.")
+    delta: float = Field(1e-5, ge=1e-15, lt=1, description="Delta of every reported epsilon.")
     clip_norm: float = Field(
-        25.0, gt=0, description="L2 bound of one client's update in a round, over the whole table."
+        25.0, ge=1e-6, le=1e9, description="L2 bound of one client's update in a round, over the whole table."
     )
     coordinate_cap: float = Field(
         1.0, gt=0, le=1, description="Bound of one coordinate before clipping, in clip norms."
     )
     grid_units: int = Field(1000, ge=10, le=1_000_000, description="Integer units of one clip norm.")
     surviving: float = Field(
-        0.9, gt=0, le=1, description="Share of the cohort whose noise must suffice; fewer uploads are not opened."
+        0.9, ge=0.01, le=1, description="Share of the cohort whose noise must suffice; fewer uploads are not opened."
     )
 
     @model_validator(mode="after")
@@ -98,7 +104,7 @@ class ProtocolSettings(Section):
 
 
 class EvaluationSettings(Section):
-    cutoffs: tuple[int, ...] = Field((10,), min_length=1, description="Cut-offs k of HR@k and NDCG@k.")
+    cutoffs: tuple[Count, ...] = Field((10,), min_length=1, strict=False, description="Cut-offs k of HR@k and NDCG@k.")
     scoring: Scoring | None = Field(
         None,
         description="Scores of the clean and full headlines: own view, server's table, or each device's choice.",
@@ -112,7 +118,9 @@ class EvaluationSettings(Section):
 
 class ViewSettings(Section):
     record_views: bool = Field(False, description="Record what adversaries see, for `securerec audit`: secret data.")
-    view_rounds: tuple[int, ...] | None = Field(None, description="Rounds to record; default the first and the last.")
+    view_rounds: tuple[Count, ...] | None = Field(
+        None, strict=False, description="Rounds to record; default the first and the last."
+    )
 
 
 class Config(Section):
@@ -129,7 +137,10 @@ class Config(Section):
     views: ViewSettings = ViewSettings()
 
     def resolved(self) -> "Config":
-        """The same with every open setting chosen: the paper's where nothing is noised, steadier ones under noise."""
+        """The same with every open setting chosen: the paper's where nothing is noised, steadier ones under noise.
+
+        Raises ConfigError where settings contradict each other.
+        """
         private = self.privacy.privacy
         training = {"rounds": 40, "dim": 4, "score_lr": 2.0, "table_scale": 0.1, "function_scale": 0.0}
         if not private:
@@ -138,12 +149,19 @@ class Config(Section):
         if private and privacy.epsilon is privacy.local_epsilon is privacy.noise_multiplier is None:
             privacy = privacy.model_copy(update={"epsilon": 8.0})
         rounds = self.training.rounds or int(training["rounds"])
+        wanted = self.views.view_rounds
+        if wanted is not None and not self.views.record_views:
+            raise ConfigError("views.view_rounds has no meaning without views.record_views: add --record-views")
+        if wanted is not None and max(wanted) > rounds:
+            raise ConfigError(f"views.view_rounds names round {max(wanted)}, but the run has {rounds} rounds")
         return self.model_copy(
             update={
                 "training": _filled(self.training, training),
                 "privacy": privacy,
                 "evaluation": _filled(self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}),
-                "views": _filled(self.views, {"view_rounds": tuple(sorted({1, rounds}))}),
+                "views": _filled(
+                    self.views, {"view_rounds": tuple(sorted({1, rounds}))} if self.views.record_views else {}
+                ),
             }
         )
 

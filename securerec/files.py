@@ -4,6 +4,9 @@ import os
 import tempfile
 from pathlib import Path
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Put `data` at `path` such that a reader, or a crash at any instant, finds the old file or the new one, never a
@@ -20,7 +23,7 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o600 if private else 0o644)
+        temporary.chmod(0o600 if private else 0o666 & ~_UMASK)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -26,13 +26,27 @@ app = typer.Typer(
 )
 
 
+# What every wrong use of an option or argument is; typer shows only its subclass by name.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """Entry point of the `securerec` command: every known error is one line and its own exit code."""
     _register()
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except USAGE_ERROR as error:
+        if not str(error):
+            # A command without its sub-command: its help is the message.
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
+        _leave(" ".join(error.format_message().split()), 2)  # type: ignore[attr-defined]
+    except typer.Abort:
+        _leave("stopped", 130)
     except SecurerecError as error:
         _leave(str(error), error.exit_code)
+    except OSError as error:
+        _leave(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     except Exception as error:
         from attacks.errors import AttackError
         from protocols.errors import ProtocolError

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from attacks import Finding, run_attacks, storage
 from securerec.audit.recording import TRUTH_FILE, view_files
-from securerec.cli.output import emit
-from securerec.cli.run import JsonFile, RunPath
+from securerec.cli.output import JsonFile, emit
+from securerec.cli.run import RunPath
 from securerec.errors import RunError
 from securerec.federation.folder import RunFolder
 

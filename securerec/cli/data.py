@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from securerec.cli.output import emit
+from securerec.cli.output import JsonFile, emit
 from securerec.data import cache, sources
 from securerec.data.csv_import import Columns, import_csv
 from securerec.data.dataset import Dataset
@@ -17,10 +17,6 @@ from securerec.errors import DataError
 
 app = typer.Typer(help="List, fetch, describe and import data sets.", no_args_is_help=True)
 
-JsonFile = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON to FILE; '-' is standard output."),
-]
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="A name that `securerec data list` shows; case does not matter.")
 ]

@@ -13,8 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from securerec.cli.output import emit
-from securerec.cli.run import JsonFile, default_workers
+from securerec.cli.output import JsonFile, emit
+from securerec.machine import usable_cores
 
 PACKAGES = ("numpy", "numba", "torch", "opacus", "tenseal", "cryptography", "safetensors", "pydantic", "typer")
 
@@ -56,7 +56,7 @@ def _versions() -> str:
 
 
 def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {default_workers()} cores for this process"
+    return f"{platform.system()} {platform.machine()}, {usable_cores()} cores for this process"
 
 
 def _folders() -> str:

@@ -13,13 +13,23 @@ SCORINGS = {"own": "PFedRec, own view", "server": "PFedRec, server's table", "de
 def run_tables(figures: dict[str, Any]) -> list[RenderableType]:
     """Quality, privacy and cost of a finished run."""
     cutoffs = [name.removeprefix("hr@") for name in figures["metrics"]["clean"] if name.startswith("hr@")]
-    return [*(_quality(figures, cutoff) for cutoff in cutoffs), _notes(figures), _privacy(figures), _cost(figures), _next(figures)]
+    return [
+        *(_quality(figures, cutoff) for cutoff in cutoffs),
+        _notes(figures),
+        _privacy(figures),
+        _cost(figures),
+        _next(figures),
+    ]
 
 
 def _quality(figures: dict[str, Any], cutoff: str) -> Table:
     protocols = [name for name in ("published", "clean", "full") if name in figures["scorings"]]
     names = (f"hr@{cutoff}", f"ndcg@{cutoff}")
-    title = f"HR@{cutoff} / NDCG@{cutoff} on test, {figures['dataset']}, after round {figures['kept_round']}"
+    kept = figures["kept_round"]
+    rounds = f"round {kept['clean']}"
+    if kept["published"] not in (None, kept["clean"]):
+        rounds += f" (published: {kept['published']})"
+    title = f"HR@{cutoff} / NDCG@{cutoff} on test, {figures['dataset']}, after {rounds}"
     table = Table(title=title, title_justify="left", caption=_interval(figures, names), caption_justify="left")
     table.add_column("scored by")
     for protocol in protocols:
@@ -57,7 +67,12 @@ def _notes(figures: dict[str, Any]) -> Text:
         f"clean, published: 1 against {figures['candidates']} sampled items; full: the whole catalogue. 'published' is "
         "a twin run for comparison with papers only: its training negatives avoid the held-out items, which leaks them "
         f"(see 'each device alone', trained {figures['local_only_rounds']} rounds without any federation). A user's "
-        f"items are ordered {figures['tie_rule']}.\n",
+        f"items are ordered {figures['tie_rule']}.\n"
+        + (
+            f"{figures['saturated']:,} coordinates met the bound of an upload without privacy and were cut.\n"
+            if figures["saturated"]
+            else ""
+        ),
         style="dim",
     )
 
@@ -84,9 +99,10 @@ def _cost(figures: dict[str, Any]) -> Table:
     seconds = figures["seconds"]
     table = Table(title="Cost", show_header=False, title_justify="left")
     table.add_row("protocol", figures["protocol"])
-    table.add_row("one upload", f"{figures['upload_bytes_per_client']:,} bytes")
+    size = figures["upload_bytes_per_client"]
+    table.add_row("one upload", "none: sums are taken in the clear" if size is None else f"{size:,} bytes")
     phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
-    table.add_row("seconds", f"{seconds['total']:.1f} in all: {phases}")
+    table.add_row("seconds", f"{seconds.get('total', 0.0):.1f} in all: {phases}")
     return table
 
 

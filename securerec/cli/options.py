@@ -15,12 +15,17 @@ PANELS = {
     "data": "Data", "training": "Training", "privacy": "Privacy", "protocol": "Secure sum",
     "evaluation": "Evaluation", "views": "Audit",
 }  # fmt: skip
+ALL = ("", *PANELS)
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a flag for every setting; what was given arrives in its `settings` argument, nested as in TOML."""
+def with_settings(command: Callable[..., None], *, sections: tuple[str, ...] = ALL) -> Callable[..., None]:
+    """Give a command a flag for every setting; what was given arrives in its `settings` argument, nested as in TOML.
+
+    sections: whose settings the command takes; "" stands for those outside any section.
+    """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-    flags = {key[-1]: key for key in known_keys()}
+    keys = [key for key in known_keys() if (key[0] if len(key) > 1 else "") in sections]
+    flags = {key[-1]: key for key in keys}
 
     def wrapped(**given: Any) -> None:
         settings: dict[str, Any] = {}
@@ -35,7 +40,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(**given, settings=settings)
 
     wrapped.__doc__ = command.__doc__
-    parameters = [*own, *(_parameter(key) for key in known_keys())]
+    parameters = [*own, *(_parameter(key) for key in keys)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped

@@ -3,11 +3,18 @@
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console, RenderableType
 
 from securerec.errors import ConfigError
 from securerec.files import write_atomic
+
+JsonFile = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON to FILE; '-' is standard output."),
+]
 
 
 def emit(figures: dict, json_file: str | None, *tables: RenderableType) -> None:

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from securerec.cli.output import emit
-from securerec.cli.run import JsonFile, RunPath
+from securerec.cli.output import JsonFile, emit
+from securerec.cli.run import RunPath
 from securerec.data import sources
 from securerec.data.dataset import Dataset
 from securerec.data.splits import Split, leave_one_out
@@ -34,7 +34,7 @@ def recommend_command(
     if folder.results() is None:
         raise RunError(f"{run} is not finished: go on with `securerec resume {run}`")
     dataset = sources.load(folder.config().data.dataset)
-    if folder.identity()["dataset"] != dataset.digest():
+    if folder.identity("dataset") != dataset.digest():
         raise RunError(f"{run} was trained on another version of data set {dataset.name}: fetch that one again")
     devices, shares = load_devices(folder)
     split, index = leave_one_out(dataset.interactions), dataset.user_index(user)
@@ -79,7 +79,7 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     view = views.get(figures["own_share"], f"a mix, {figures['own_share']:.0%} its own view of the items")
     known = figures["known"]
     newest = Table(title=f"What the device knew: {len(known)} items, newest first", title_justify="left")
-    table = Table(title=f"For user {figures['user']}, scored by {view}", title_justify="left")
+    table = Table(title=Text(f"For user {figures['user']}, scored by {view}"), title_justify="left")
     for columns, target in (
         (("title", "year", "genres"), newest),
         (("rank", "title", "year", "genres", "score", ""), table),

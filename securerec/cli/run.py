@@ -1,7 +1,6 @@
 """`securerec run` and `securerec resume`: the rounds, live, then the figures."""
 
 import math
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,22 +8,21 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from securerec.audit.recording import ViewRecorder
 from securerec.cli.figures import run_tables
 from securerec.cli.options import merged, with_settings
-from securerec.cli.output import emit
+from securerec.cli.output import JsonFile, emit
 from securerec.config import make_config, read_config
 from securerec.data import sources
+from securerec.errors import RunError
 from securerec.federation import results
 from securerec.federation.folder import RunFolder
 from securerec.federation.run import Progress as RoundProgress
 from securerec.federation.run import Run
+from securerec.machine import usable_cores
 
-JsonFile = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON to FILE; '-' is standard output."),
-]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
@@ -45,7 +43,9 @@ def run_command(
     Without any option it trains on MovieLens-100K at a central epsilon of 8 for each user, with CKKS, and ends with the
     figures under three evaluation protocols beside their baselines. Ctrl-C stops it; `securerec resume RUN` goes on.
     """
-    resolved = make_config(merged(read_config(config) if config else {}, settings or {})).resolved()
+    file = read_config(config) if config else {}
+    make_config(file)
+    resolved = make_config(merged(file, settings or {})).resolved()
     dataset = sources.load(resolved.data.dataset)
     path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{dataset.name}"
     execute(Run.create(path, resolved, dataset), json_file)
@@ -57,42 +57,45 @@ def resume_command(run: RunPath, json_file: JsonFile = None) -> None:
     A finished run prints its figures again.
     """
     folder = RunFolder.open(run)
-    execute(Run(folder, sources.load(folder.config().data.dataset)), json_file)
+    if folder.results() is None:
+        execute(Run(folder, sources.load(folder.config().data.dataset)), json_file)
+    else:
+        with folder.locked():
+            folder.clear_rounds()
+        _print(folder, json_file)
 
 
 def execute(run: Run, json_file: str | None) -> None:
     """Play what is missing of a run, and print its figures."""
     console = Console(stderr=json_file == "-")
-    processes = run.config.protocol.workers or default_workers()
-    with run.folder.locked():
-        recorder = None
-        if run.config.views.record_views:
-            recorder = ViewRecorder(run.folder.views, run.split.train, run.promise.quantiser)
-        if run.folder.results() is None:
-            _announce(run, console)
-            with _bar(console) as bar:
-                task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
-                try:
-                    results.execute(run, processes, lambda progress: _show(bar, task, run, progress), recorder)
-                except KeyboardInterrupt:
-                    bar.stop()
-                    console.print(f"Stopped. Go on with: securerec resume {run.folder.path}")
-                    raise typer.Exit(130) from None
-        else:
-            run.folder.clear_rounds()
-        figures = run.folder.results() or {}
-    figures |= {"run": str(run.folder.path), "seconds": run.folder.seconds()}
-    emit(figures, json_file, *run_tables(figures))
+    processes = run.config.protocol.workers or usable_cores()
+    recorder = None
+    if run.config.views.record_views:
+        recorder = ViewRecorder(run.folder.views, run.split.train, run.promise.quantiser)
+    _announce(run, console)
+    with _bar(console) as bar:
+        task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
+        try:
+            results.execute(run, processes, lambda progress: _show(bar, task, run, progress), recorder)
+        except KeyboardInterrupt:
+            bar.stop()
+            console.print(Text(f"Stopped. Go on with: securerec resume {run.folder.path}"), soft_wrap=True)
+            raise typer.Exit(130) from None
+    _print(run.folder, json_file)
 
 
-def default_workers() -> int:
-    """Processes that play devices where the settings leave it open: one a core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _print(folder: RunFolder, json_file: str | None) -> None:
+    figures = (folder.results() or {}) | {"run": str(folder.path), "seconds": folder.seconds()}
+    try:
+        tables = run_tables(figures)
+    except KeyError as error:
+        raise RunError(f"{folder.path / 'results.json'} lacks {error}: it is damaged or of another version") from None
+    emit(figures, json_file, *tables)
 
 
 def _announce(run: Run, console: Console) -> None:
     config = run.config
-    console.print(f"Run folder: {run.folder.path}")
+    console.print(Text(f"Run folder: {run.folder.path}"), soft_wrap=True)
     if not config.privacy.privacy:
         console.print(
             "[bold red]NO PRIVACY: uploads are neither clipped nor noised; no epsilon holds for this run.[/bold red]"
@@ -106,7 +109,8 @@ def _announce(run: Run, console: Console) -> None:
             "[yellow]--seed: the noise is reproducible, so the epsilons below hold in simulation only.[/yellow]"
         )
     if config.views.record_views:
-        console.print(f"[yellow]Recording views in {run.folder.views}: that folder is secret data.[/yellow]")
+        text = Text(f"Recording views in {run.folder.views}: that folder is secret data.", style="yellow")
+        console.print(text, soft_wrap=True)
 
 
 def _bar(console: Console) -> Progress:
@@ -125,7 +129,7 @@ def _show(bar: Progress, task: Any, run: Run, progress: RoundProgress) -> None:
     bar.update(
         task, completed=progress.round_number,
         state=f"loss {progress.loss:.3f}, {run.headline} {progress.validation:.3f}, {epsilon}, "
-        f"{progress.bytes_sent / 1e6:,.0f} MB",
+        + ("nothing uploaded" if progress.bytes_sent is None else f"{progress.bytes_sent / 1e6:,.0f} MB"),
     )  # fmt: skip
     if progress.round_number == progress.rounds:
         bar.console.print("Rounds done; evaluating the model and its baselines ...")

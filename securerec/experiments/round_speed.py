@@ -27,7 +27,7 @@ class RoundSpeed:
     dimension: int
     protocol: str
     workers: int
-    upload_bytes_per_client: int
+    upload_bytes_per_client: int | None
 
 
 def measure_round(dataset: Dataset, config: Config, *, rounds: int, workers: int) -> RoundSpeed:
@@ -35,7 +35,8 @@ def measure_round(dataset: Dataset, config: Config, *, rounds: int, workers: int
     with tempfile.TemporaryDirectory() as folder, DevicePool(workers) as pool:
         run = Run.create(Path(folder) / "run", config, dataset)
         track = run.tracks(pool)["clean"]
-        state, measured, size = track.start(), [], 0
+        state, measured = track.start(), []
+        size: int | None = None
         for _ in range(rounds + 1):
             outcome = track.run_round(state)
             state, size = outcome.state, outcome.opened.upload_bytes

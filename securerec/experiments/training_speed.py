@@ -21,10 +21,14 @@ PHASES = ("draw", "train", "aggregate", "evaluate")
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpeed:
-    """Median seconds of a whole round, and of its phases, for both; `speedup` is the ratio of the two."""
+    """Median seconds of a whole round, and of its phases, for both; `speedup` is the ratio of the two.
+
+    The torch loop runs on one thread, the cohort trainer on `threads`, and for comparison on one.
+    """
 
     reference_s: float
     cohort_s: float
+    cohort_one_thread_s: float
     speedup: float
     reference_phases: dict[str, float]
     cohort_phases: dict[str, float]
@@ -44,16 +48,26 @@ def measure_training(
     trainer = CohortTrainer(model, split.train, dataset.interactions, threads=threads)
     _cohort_round(trainer, candidates, 0)
     cohort = [_cohort_round(trainer, candidates, seed) for seed in range(cohort_rounds)]
+    alone = CohortTrainer(model, split.train, dataset.interactions, threads=1)
+    one_thread = [_cohort_round(alone, candidates, seed) for seed in range(cohort_rounds)]
     torch_threads = torch.get_num_threads()
-    # One thread is torch's best here: its batches are far too small to share among more.
+    # torch gains nothing from more threads on batches this small, and two fight over a loaded machine's cores.
     torch.set_num_threads(1)
     try:
         reference = [_reference_round(trainer, dataset, candidates, seed) for seed in range(reference_rounds)]
     finally:
         torch.set_num_threads(torch_threads)
-    reference_s, cohort_s = (statistics.median(sum(r.values()) for r in rounds) for rounds in (reference, cohort))
+    reference_s, cohort_s, one_thread_s = (
+        statistics.median(sum(r.values()) for r in rounds) for rounds in (reference, cohort, one_thread)
+    )
     return TrainingSpeed(
-        reference_s, cohort_s, reference_s / cohort_s, _medians(reference), _medians(cohort), trainer.threads
+        reference_s,
+        cohort_s,
+        one_thread_s,
+        reference_s / cohort_s,
+        _medians(reference),
+        _medians(cohort),
+        trainer.threads,
     )
 
 

@@ -38,11 +38,13 @@ class DeviceGroup:
 class GroupResult:
     """The group's partial sum as the adder's bytes, what it took, and the recorded integers (m, length) or None.
 
-    `seconds` by phase: privatise, encrypt, add. `upload_bytes` is the size of the largest upload.
+    `seconds` by phase: privatise, encrypt, add. `upload_bytes` is the size of the largest upload; `saturated`
+    counts coordinates that met the bound of an upload without privacy.
     """
 
     partial: bytes
     upload_bytes: int
+    saturated: int
     seconds: dict[str, float]
     recorded: NDArray[np.int32] | None
 
@@ -74,4 +76,5 @@ def play(group: DeviceGroup) -> GroupResult:
         largest = max(largest, len(upload))
         if recorded is not None:
             recorded[place] = values
-    return GroupResult(server.partial(), largest, seconds, recorded)
+    saturated = group.quantiser.saturated(group.delta) if isinstance(group.quantiser, FixedPoint) else 0
+    return GroupResult(server.partial(), largest, saturated, seconds, recorded)

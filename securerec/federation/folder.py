@@ -5,12 +5,15 @@ before any upload leaves, then metrics and the devices' states), and what is ahe
 """
 
 import fcntl
+import hashlib
+import hmac
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,12 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from securerec.config import Config, make_config, read_config
-from securerec.errors import RunError
+from securerec.errors import PrivacyError, RunError
 from securerec.files import write_atomic
 from securerec.privacy.ledger import Ledger
 from securerec.privacy.randomness import NoiseKey
 
 Arrays = Mapping[str, NDArray[Any]]
+TRAINING_KEY_BYTES = 16
 
 
 class RunFolder:
@@ -37,28 +41,44 @@ class RunFolder:
         self.ledger = Ledger(path / "ledger.jsonl")
 
     @classmethod
-    def create(cls, path: Path, config: Config, identity: dict[str, str]) -> "RunFolder":
+    def create(cls, path: Path, config: Config, *, run_id: bytes, dataset_digest: str) -> "RunFolder":
         """Start a folder with a resolved configuration and fresh secrets; it appears whole or not at all.
 
-        `identity` says what the run is bound to: run id, digest of the data set, version. Raises RunError when
-        something is there already.
+        Raises RunError when something is there already, or the folder cannot be made.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} is not empty: choose another --out, or go on with `securerec resume {path}`")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-            draft = cls(Path(temporary) / "run")
-            draft.path.mkdir()
-            draft.devices.mkdir(mode=0o700)
+        # The place itself, not a link to it: a rename replaces an empty folder, but not a link.
+        path = path.resolve()
+        draft = cls(path.parent / f".{path.name}.draft")
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RunError(f"{path} is not empty: choose another --out, or go on with `securerec resume {path}`")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What a start that was killed has left.
+            shutil.rmtree(draft.path, ignore_errors=True)
+            draft.devices.mkdir(mode=0o700, parents=True)
             seed = config.seed
-            noise = NoiseKey.from_os() if seed is None else NoiseKey.from_seed(seed)
-            write_atomic(draft.devices / "noise.key", noise.to_bytes(), private=True)
+            noise = (NoiseKey.from_os() if seed is None else NoiseKey.from_seed(seed)).to_bytes()
             # Draws of negatives are the devices' own: their seed is theirs, and the server's files do not have it.
-            key = os.urandom(16) if seed is None else seed.to_bytes(16, "little")
-            write_atomic(draft.devices / "training.key", key, private=True)
+            training = os.urandom(TRAINING_KEY_BYTES) if seed is None else seed.to_bytes(TRAINING_KEY_BYTES, "little")
+            toml = config.to_toml()
+            # The model's initial values are public: the server makes the table from them.
+            initial = os.urandom(16) if seed is None else hashlib.sha256(b"initial values" + training).digest()[:16]
+            identity = {
+                "run_id": run_id.hex(),
+                "initial_values": initial.hex(),
+                "dataset": dataset_digest,
+                "version": version("securerec"),
+                "config": _fingerprint(toml),
+                "noise_key": _fingerprint(noise),
+                "training_key": _fingerprint(training),
+            }
+            write_atomic(draft.devices / "noise.key", noise, private=True)
+            write_atomic(draft.devices / "training.key", training, private=True)
             write_atomic(draft.path / "identity.json", json.dumps(identity, indent=2).encode())
-            write_atomic(draft.path / "config.toml", config.to_toml())
+            write_atomic(draft.path / "config.toml", toml)
             draft.path.rename(path)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made: {error.strerror}: choose another --out") from None
         return cls(path)
 
     @classmethod
@@ -76,29 +96,91 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.path} is being run by another process: wait for it or stop it") from None
+            for stale in self.path.rglob(".*.tmp"):
+                stale.unlink()
             yield
 
     def config(self) -> Config:
-        """The resolved configuration. Raises ConfigError when the file was damaged."""
-        return make_config(read_config(self.path / "config.toml"))
+        """The resolved configuration. Raises ConfigError when it cannot be read, RunError when it is not the run's
+        own.
+        """
+        config = make_config(read_config(self.path / "config.toml"))
+        if self.identity("config") != _fingerprint(config.to_toml()):
+            raise RunError(
+                f"{self.path / 'config.toml'} was changed since the run began, and its promises with it: undo the "
+                "change, or start another run"
+            )
+        return config
 
-    def identity(self) -> dict[str, str]:
-        """Run id, digest of the data set, version of the program that started the run."""
-        return dict(json.loads((self.path / "identity.json").read_bytes()))
+    def identity(self, key: str) -> str:
+        """What the run is bound to: "run_id", "dataset" (digest), "version" of the program that began it, and
+        fingerprints.
+
+        Raises RunError when the file or the entry is missing.
+        """
+        value = self._json("identity.json").get(key)
+        if not isinstance(value, str):
+            raise RunError(f"{self.path / 'identity.json'} has no entry {key!r}: the run cannot go on")
+        return value
 
     def noise_key(self) -> NoiseKey:
-        """Where the devices' noise grows from. Raises RunError when it is gone."""
-        return NoiseKey.from_bytes(self._secret("noise.key"))
+        """Where the devices' noise grows from. Raises RunError when it is gone or another."""
+        return NoiseKey.from_bytes(self._secret("noise_key", "noise.key"))
 
     def training_key(self) -> int:
-        """Seed of draws and initial values. Raises RunError when it is gone."""
-        return int.from_bytes(self._secret("training.key"), "little")
+        """Seed of the devices' draws. Raises RunError when it is gone or another."""
+        return int.from_bytes(self._secret("training_key", "training.key"), "little")
 
-    def _secret(self, name: str) -> bytes:
+    def _secret(self, key: str, name: str) -> bytes:
+        path = self.devices / name
         try:
-            return (self.devices / name).read_bytes()
+            secret = path.read_bytes()
         except OSError:
-            raise RunError(f"{self.devices / name} cannot be read: the run cannot go on without it") from None
+            raise RunError(f"{path} cannot be read: the run cannot go on without it") from None
+        if not hmac.compare_digest(_fingerprint(secret), self.identity(key)):
+            raise RunError(
+                f"{path} is not the key that the run began with: restore it, the run cannot go on without it"
+            )
+        return secret
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            value = json.loads(path.read_bytes())
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise RunError(f"{path} is damaged: it is not one JSON object")
+        return value
+
+    def attempt(self, round_number: int, digest: str) -> int:
+        """Which attempt at a round it is to upload updates of this digest: 1, unless another one left before a crash.
+
+        Written before anything is uploaded. The same updates again are the same attempt: their noise is the same too.
+        """
+        path = self.devices / "sent.json"
+        last = self._json("devices/sent.json") if path.exists() else {}
+        if last.get("round") == round_number:
+            if last.get("digest") == digest:
+                return int(last["attempt"])
+            attempt = int(last["attempt"]) + 1
+        else:
+            attempt = 1
+        record = {"round": round_number, "digest": digest, "attempt": attempt}
+        write_atomic(path, json.dumps(record).encode(), private=True)
+        return attempt
+
+    def check_ledger(self, *, up_to: int) -> None:
+        """Raise PrivacyError unless the ledger has every round up to this one: a lost line would lower epsilon."""
+        rounds = {event.label.split(",")[0] for event in self.ledger.events()}
+        for round_number in range(1, up_to + 1):
+            if f"round {round_number}" not in rounds:
+                raise PrivacyError(
+                    f"{self.path / 'ledger.jsonl'} lacks round {round_number}, which was played: restore it, no "
+                    "epsilon can be stated without it"
+                )
 
     def committed(self) -> tuple[int, dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:
         """The last whole round: its number, the server's arrays and the devices'. None before the first one ended."""
@@ -110,9 +192,17 @@ class RunFolder:
         devices, _ = read_arrays(self._devices_file(round_number))
         return round_number, arrays, devices
 
-    def commit(self, round_number: int, server: Arrays, devices: Arrays, metrics: list[dict[str, Any]]) -> None:
-        """Make a round final. `metrics`: the lines of all rounds up to it."""
+    def commit(
+        self,
+        round_number: int,
+        server: Arrays,
+        devices: Arrays,
+        metrics: list[dict[str, Any]],
+        seconds: dict[str, float],
+    ) -> None:
+        """Make a round final. `metrics`: the lines of all rounds up to it; `seconds`: by phase, all rounds together."""
         self.write_metrics(metrics)
+        self.write_seconds(seconds)
         write_atomic(self._devices_file(round_number), save(dict(devices)), private=True)
         write_atomic(self.path / "server.safetensors", save(dict(server), {"round": str(round_number)}))
         for old in self.devices.glob("round-*.safetensors"):
@@ -126,7 +216,10 @@ class RunFolder:
     def metrics(self, *, up_to: int) -> list[dict[str, Any]]:
         """The lines of rounds 1 to `up_to`. Raises RunError when one is missing."""
         path = self.path / "metrics.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        try:
+            lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except ValueError:
+            raise RunError(f"{path} is damaged: the run cannot go on") from None
         kept = [line for line in lines if line["round"] <= up_to]
         if [line["round"] for line in kept] != list(range(1, up_to + 1)):
             raise RunError(f"{path} does not have rounds 1 to {up_to}: the run cannot go on")
@@ -136,31 +229,34 @@ class RunFolder:
         """Seconds by phase of all whole rounds so far, and "total"; apart from the figures, as they differ from run
         to run.
         """
-        path = self.path / "seconds.json"
-        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+        return self._json("seconds.json") if (self.path / "seconds.json").exists() else {}
 
     def write_seconds(self, seconds: dict[str, float]) -> None:
         write_atomic(self.path / "seconds.json", json.dumps(seconds, indent=2).encode())
 
     def finish(self, results: dict[str, Any], model: Arrays, devices: Arrays) -> None:
-        """Write what a finished run leaves; `results.json` last, as its mark."""
+        """Write what a finished run leaves; `results.json` last, as its mark. The keys are not needed any more."""
         write_atomic(self.path / "model.safetensors", save(dict(model)))
         write_atomic(self.devices / "state.safetensors", save(dict(devices)), private=True)
         write_atomic(self.path / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
         self.clear_rounds()
 
     def clear_rounds(self) -> None:
-        """Drop what only an unfinished run needs."""
-        for old in (*self.devices.glob("round-*.safetensors"), self.path / "server.safetensors"):
+        """Drop what only an unfinished run needs, the keys among it: what was uploaded stays noised for good."""
+        secrets = [self.devices / name for name in ("noise.key", "training.key", "sent.json")]
+        for old in (*self.devices.glob("round-*.safetensors"), *secrets, self.path / "server.safetensors"):
             old.unlink(missing_ok=True)
 
     def results(self) -> dict[str, Any] | None:
-        """A finished run's figures, None for an unfinished one."""
-        path = self.path / "results.json"
-        return dict(json.loads(path.read_bytes())) if path.exists() else None
+        """A finished run's figures, None for an unfinished one. Raises RunError when the file is damaged."""
+        return self._json("results.json") if (self.path / "results.json").exists() else None
 
     def _devices_file(self, round_number: int) -> Path:
         return self.devices / f"round-{round_number:06d}.safetensors"
+
+
+def _fingerprint(data: bytes) -> str:
+    return hashlib.sha256(b"securerec run file\0" + data).hexdigest()
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -6,10 +6,12 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
+from securerec.errors import RunError
 from securerec.federation.devices import DeviceGroup, GroupResult, play
 
 
@@ -38,7 +40,13 @@ class DevicePool:
         """The groups' results, in order. Raises what a device or adder raised."""
         if self._executor is None:
             return [play(group) for group in groups]
-        return list(self._executor.map(play, groups))
+        try:
+            return list(self._executor.map(play, groups))
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that plays devices ended, perhaps for lack of memory: go on with `securerec resume`, and "
+                "take fewer --workers in a new run"
+            ) from None
 
 
 def _become_worker() -> None:

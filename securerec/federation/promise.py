@@ -24,9 +24,9 @@ class Promise:
     noise_source: str
     delta: float
 
-    def event(self, round_number: int) -> Event:
-        """What the ledger holds before the round's first upload leaves."""
-        label = f"round {round_number}"
+    def event(self, round_number: int, attempt: int = 1) -> Event:
+        """What the ledger holds before the round's first upload leaves; an attempt with other updates costs again."""
+        label = f"round {round_number}" + (f", attempt {attempt}" if attempt > 1 else "")
         if isinstance(self.quantiser, FixedPoint):
             return Unprotected(label)
         return self.quantiser.event(label, min_survivors=self.min_survivors, noise_source=self.noise_source)

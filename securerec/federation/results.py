@@ -27,16 +27,19 @@ PROTOCOLS = ("published", "clean", "full")
 
 
 def execute(run: Run, workers: int, observe: Observer, record: Recorder | None = None) -> dict[str, Any]:
-    """Play the rounds that are missing, conclude, and return the figures."""
-    with DevicePool(workers) as pool:
-        tracks = run.tracks(pool)
-        finished = run.play(tracks, observe, record)
-    started = time.perf_counter()
-    results = conclude(run, finished, tracks)
-    seconds = run.folder.seconds()
-    spent = time.perf_counter() - started
-    run.folder.write_seconds(seconds | {"conclude": spent, "total": seconds["total"] + spent})
-    return results
+    """Play the rounds that are missing, conclude, and return the figures. Raises RunError when another process is at
+    it.
+    """
+    with run.folder.locked():
+        with DevicePool(workers) as pool:
+            tracks = run.tracks(pool)
+            finished = run.play(tracks, observe, record)
+        started = time.perf_counter()
+        results = conclude(run, finished, tracks)
+        spent = time.perf_counter() - started
+        seconds = run.folder.seconds()
+        run.folder.write_seconds(seconds | {"conclude": spent, "total": seconds.get("total", 0.0) + spent})
+        return results
 
 
 def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str, Any]:
@@ -45,7 +48,8 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     Everything is a function of the run's folder and its data, so a run that is interrupted here ends the same.
     """
     devices = {rule: trained_devices(tracks[rule], state) for rule, state in finished.states.items()}
-    clean, kept = devices["clean"], finished.states["clean"].kept
+    clean = devices["clean"]
+    kept_rounds = {rule: state.kept.round_number for rule, state in finished.states.items() if state.kept is not None}
     scorings = {protocol: _scorings(run, protocol, clean) for protocol in ("clean", "full")}
     shares = chosen_shares(clean, run.split)
     if "published" in devices:
@@ -55,7 +59,7 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     results = {
         "dataset": run.dataset.name,
         "rounds": run.rounds,
-        "kept_round": kept.round_number if kept else run.rounds,
+        "kept_round": {"published": kept_rounds.get("published"), "clean": kept_rounds["clean"]},
         "cohort": run.cohort,
         "seed": run.config.seed,
         "metrics": {
@@ -72,6 +76,7 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         "privacy": privacy_figures(run),
         "protocol": run.config.protocol.protocol,
         "upload_bytes_per_client": finished.upload_bytes,
+        "saturated": finished.saturated,
     }
     run.folder.finish(
         results,
@@ -173,7 +178,7 @@ def privacy_figures(run: Run) -> dict[str, Any]:
         "local_epsilon": None if mechanism is None else local.epsilon,
         "noise_multiplier": None if mechanism is None else mechanism.noise_multiplier(promise.min_survivors),
         "clip_norm": None if mechanism is None else run.config.privacy.clip_norm,
-        "min_survivors": promise.min_survivors,
+        "min_survivors": None if mechanism is None else promise.min_survivors,
         "noise_source": None if mechanism is None else NOISE_SOURCES[promise.noise_source],
         "not_accounted": _not_accounted(run.config),
     }
@@ -184,7 +189,14 @@ NOISE_SOURCES = {"os": "operating system", "seed": "seed: noise reproducible, si
 
 def _not_accounted(config: Config) -> list[str]:
     """What was chosen or shown from users' data without being charged to any epsilon."""
-    shown = ["validation and test figures, which a simulation can see and a deployment would not release"]
+    shown = [
+        "losses, validation and test figures, and how many devices chose which mix: a simulation sees them, a "
+        "deployment would not release them"
+    ]
+    if config.evaluation.published:
+        shown.append("the published twin: trained and noised alike on the same users, never released")
     if config.evaluation.keep == "best":
         shown.append("the kept round, chosen on validation")
+    if config.privacy.privacy:
+        shown.append("the default settings under privacy, chosen on ML-100K's validation data")
     return shown

@@ -5,32 +5,37 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import protocols
 from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_out
-from securerec.errors import RunError
+from securerec.errors import DataError, PrivacyError, RunError
 from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
 from securerec.federation.promise import Promise, make_promise
 from securerec.federation.summing import SecureSum
 from securerec.federation.track import Kept, RoundOutcome, Track, TrackState
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.privacy.accounting import Epsilon, central_epsilon
+from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.mechanism import FixedPoint
-from securerec.training.cohort import CohortTrainer
+from securerec.training.cohort import CohortTrainer, CohortUpdate
+from securerec.training.draws import Sampler
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a run says after each round. `validation`: HR at the first cut-off under the headline scoring.
 
-    `central_epsilon` is what was spent so far, infinite without privacy; `bytes_sent` what all devices uploaded so far.
+    `central_epsilon` is what was spent so far, infinite without privacy; `bytes_sent` what all devices uploaded so far,
+    None where nothing is uploaded.
     """
 
     round_number: int
@@ -38,8 +43,7 @@ class Progress:
     loss: float
     validation: float
     central_epsilon: float
-    bytes_sent: int
-    seconds: float
+    bytes_sent: int | None
 
 
 Observer = Callable[[Progress], None]
@@ -48,30 +52,34 @@ Recorder = Callable[[TrackState, RoundOutcome], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The rounds are done: the tracks' last states by rule, and the bytes of one upload."""
+    """The rounds are done: the tracks' last states by rule, bytes of one upload, saturated coordinates."""
 
     states: dict[str, TrackState]
-    upload_bytes: int
+    upload_bytes: int | None
+    saturated: int
 
 
 class Run:
     """One run: its folder, its data, and what follows from its configuration."""
 
     def __init__(self, folder: RunFolder, dataset: Dataset) -> None:
-        """Raise RunError when the data set is not the one the run began with."""
+        """Raise RunError when data set, configuration, keys or program are not those that the run began with."""
         self.folder, self.dataset, self.config = folder, dataset, folder.config()
-        identity = folder.identity()
-        if identity["dataset"] != dataset.digest():
+        if folder.identity("dataset") != dataset.digest():
             raise RunError(
                 f"{folder.path} was begun with another version of data set {dataset.name}: fetch that one again"
             )
-        self.run_id = bytes.fromhex(identity["run_id"])
+        if folder.identity("version") != version("securerec"):
+            raise RunError(
+                f"{folder.path} was begun with securerec {folder.identity('version')}: go on with that version"
+            )
+        self.run_id = bytes.fromhex(folder.identity("run_id"))
         self.split: Split = leave_one_out(dataset.interactions)
         data = self.config.data
         self.candidates: Candidates = draw_candidates(
             dataset.interactions, self.split, np.random.default_rng(data.candidates_seed), data.sampled_negatives
         )
-        self.noise_key = folder.noise_key()
+        self.noise_key, self._training_key = folder.noise_key(), folder.training_key()
         self.promise: Promise = make_promise(
             self.config.privacy, rounds=self.rounds, cohort=self.cohort, noise_source=self.noise_key.source,
             dimension=dataset.interactions.n_items * self.config.training.model().dim,
@@ -79,11 +87,15 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: Config, dataset: Dataset) -> "Run":
-        """Start a run's folder for a resolved configuration."""
+        """Start a run's folder for a resolved configuration, after checking that a round could be played with it.
+
+        Raises DataError, ConfigError or PrivacyError for what cannot be run, RunError for the folder.
+        """
+        _check(config, dataset)
         digest = dataset.digest()
         entropy = os.urandom(32) if config.seed is None else config.to_toml() + digest.encode()
-        run_id = hashlib.sha256(b"securerec run id" + entropy).hexdigest()[:32]
-        return cls(RunFolder.create(path, config, {"run_id": run_id, "dataset": digest}), dataset)
+        run_id = hashlib.sha256(b"securerec run id" + entropy).digest()[:16]
+        return cls(RunFolder.create(path, config, run_id=run_id, dataset_digest=digest), dataset)
 
     @property
     def rounds(self) -> int:
@@ -120,7 +132,8 @@ class Run:
         return Track(
             CohortTrainer(config.training.model(), self.split.train, never_negative),
             summing,
-            training_key=self.folder.training_key(),
+            initial_key=int(self.folder.identity("initial_values"), 16),
+            training_key=self._training_key,
             server_lr=config.training.server_lr,
             validation=self.candidates.validation,
             cutoffs=config.evaluation.cutoffs,
@@ -143,15 +156,15 @@ class Run:
         if committed is not None:
             round_number, server, devices = committed
             metrics = self.folder.metrics(up_to=round_number)
+            self.folder.check_ledger(up_to=round_number)
             states = {rule: _load_state(rule, round_number, server, devices) for rule in tracks}
         seconds = self.folder.seconds()
-        upload_bytes = metrics[-1]["upload_bytes"] if metrics else 0
         wanted = set(self.config.views.view_rounds or ()) if record is not None else set()
         for round_number in range(states["clean"].round_number + 1, self.rounds + 1):
             started = time.perf_counter()
-            # The budget is spent before the first upload leaves, and stays spent whatever happens then.
-            self.folder.ledger.append(self.promise.event(round_number))
-            outcome = tracks["clean"].run_round(states["clean"], record=round_number in wanted)
+            outcome = tracks["clean"].run_round(
+                states["clean"], before_upload=partial(self._spend, round_number), record=round_number in wanted
+            )
             if record is not None and round_number in wanted:
                 record(states["clean"], outcome)
             _add(seconds, outcome.seconds)
@@ -166,26 +179,59 @@ class Run:
             spent = self.spent()
             line["central_epsilon"] = spent.epsilon if np.isfinite(spent.epsilon) else None
             line["survivors"] = outcome.opened.survivors
-            line["upload_bytes"] = upload_bytes = outcome.opened.upload_bytes
+            line["upload_bytes"] = outcome.opened.upload_bytes
+            line["saturated"] = outcome.opened.saturated
             metrics.append(line)
-            saving = time.perf_counter()
-            self.folder.commit(round_number, *_dump_states(states), metrics)
-            ended = time.perf_counter()
-            _add(seconds, {"save": ended - saving, "total": ended - started})
-            self.folder.write_seconds(seconds)
+            _add(seconds, {"total": time.perf_counter() - started})
+            self.folder.commit(round_number, *_dump_states(states), metrics, seconds)
             scoring = "own" if self.config.evaluation.scoring == "own" else "server"
+            sent = sum(line["upload_bytes"] or 0 for line in metrics) * self.cohort
             observe(
                 Progress(
                     round_number, self.rounds, outcome.loss, outcome.validation[scoring][self.headline],
-                    spent.epsilon, upload_bytes * self.cohort * round_number, time.perf_counter() - started,
+                    spent.epsilon, sent or None,
                 )
             )  # fmt: skip
-        return Finished(states, upload_bytes)
+        return Finished(states, metrics[-1]["upload_bytes"], sum(line["saturated"] for line in metrics))
+
+    def _spend(self, round_number: int, update: CohortUpdate) -> None:
+        """Write a round's event before its first upload leaves; it stays spent whatever happens then.
+
+        Raises PrivacyError when that would exceed the epsilon the run was begun with.
+        """
+        settings, ledger = self.config.privacy, self.folder.ledger
+        event = self.promise.event(round_number, self.folder.attempt(round_number, update.digest()))
+        known = ledger.events()
+        after = (*known, *(() if event in known else (event,)))
+        for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
+            if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
+                raise PrivacyError(
+                    f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "
+                    "uploads differ from those that left before the run was interrupted"
+                )
+        ledger.append(event)
 
     @property
     def headline(self) -> str:
         """The metric shown while a run goes on, such as "hr@10"."""
         return f"hr@{self.config.evaluation.cutoffs[0]}"
+
+
+def _check(config: Config, dataset: Dataset) -> None:
+    """Raise what a run would raise at its first round, before there is a folder."""
+    split, training = leave_one_out(dataset.interactions), config.training
+    if not (split.test >= 0).any():
+        raise DataError(f"no user of {dataset.name} has 3 items or more, so nothing can be held out to evaluate on")
+    draw_candidates(
+        dataset.interactions, split, np.random.default_rng(config.data.candidates_seed), config.data.sampled_negatives
+    )
+    never_negative = dataset.interactions if config.evaluation.published else split.train
+    Sampler(split.train, never_negative, negatives=training.negatives)
+    promise = make_promise(
+        config.privacy, rounds=training.rounds or 1, cohort=dataset.interactions.n_users,
+        dimension=dataset.interactions.n_items * training.model().dim, noise_source="os",
+    )  # fmt: skip
+    protocols.decryptor(config.protocol.protocol, promise.spec(dataset.interactions.n_users), run_id=b"check")
 
 
 def _add(total: dict[str, float], part: dict[str, float]) -> None:

@@ -22,13 +22,15 @@ GROUPS_PER_WORKER = 4
 class OpenedSum:
     """What came out of a round: `total` (length,) int64 over `survivors` clients.
 
-    `upload_bytes` a client; `seconds` by phase; `recorded` (n_clients, length) int32 the clients' integers when they
+    `upload_bytes` a client, None where nothing was uploaded; `saturated` coordinates that met the bound of a sum
+    without privacy; `seconds` by phase; `recorded` (n_clients, length) int32 the clients' integers when they
     were asked for.
     """
 
     total: NDArray[np.int64]
     survivors: int
-    upload_bytes: int
+    upload_bytes: int | None
+    saturated: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     recorded: NDArray[np.int32] | None = None
 
@@ -48,7 +50,9 @@ class SecureSum:
     def __call__(self, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
         """The exact sum of all clients' privatised updates. Raises ProtocolError when the decryptor refuses."""
         started = time.perf_counter()
-        results = self._pool.play(self._groups(update, round_number, record))
+        # Noise is bound to what it hides: other updates in the same round, after a crash, get other noise.
+        label = f"{self.label} {update.digest()}"
+        results = self._pool.play(self._groups(update, round_number, label, record))
         server = protocols.server(self._bundle, round_number=round_number)
         for result in results:
             server.merge(result.partial)
@@ -62,11 +66,12 @@ class SecureSum:
             total,
             len(server.contributors),
             max(result.upload_bytes for result in results),
+            sum(result.saturated for result in results),
             {phase: value * share for phase, value in spent.items()} | {"open": opened - played},
             np.concatenate([r.recorded for r in results if r.recorded is not None]) if record else None,
         )
 
-    def _groups(self, update: CohortUpdate, round_number: int, record: bool) -> list[DeviceGroup]:
+    def _groups(self, update: CohortUpdate, round_number: int, label: str, record: bool) -> list[DeviceGroup]:
         groups = []
         n_groups = self._pool.workers * GROUPS_PER_WORKER if self._pool.workers > 1 else 1
         for clients in np.array_split(np.arange(len(update.counts)), n_groups):
@@ -75,7 +80,7 @@ class SecureSum:
             parts = [update.of(int(client)) for client in clients]
             groups.append(
                 DeviceGroup(
-                    self._bundle, self.quantiser, self._noise_secret, self.label, round_number, clients,
+                    self._bundle, self.quantiser, self._noise_secret, label, round_number, clients,
                     np.concatenate(([0], np.cumsum(update.counts[clients]))),
                     np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]), record,
                 )

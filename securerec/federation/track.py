@@ -1,6 +1,7 @@
 """One model on its way through the rounds: broadcast, local training, sum, server step, evaluation on validation."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from securerec.federation.summing import OpenedSum, SecureSum
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
+from securerec.training.draws import Draws
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,7 @@ class Track:
         trainer: CohortTrainer,
         summing: SecureSum | FixedPoint,
         *,
+        initial_key: int,
         training_key: int,
         server_lr: float,
         validation: NDArray[np.int32],
@@ -69,26 +72,34 @@ class Track:
     ) -> None:
         """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself.
 
-        `training_key` seeds draws and initial values. `validation` (n_users, 1 + negatives) candidates. With
-        `kept_scoring` ("own" or "server") the round with the best validation HR under it is kept, else the last.
+        `initial_key`, which everybody may know, seeds the initial values; `training_key`, the devices' own, their
+        draws. `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round
+        with the best validation HR under it is kept, else the last.
         """
         self.trainer, self.summing = trainer, summing
-        self._key, self._server_lr = training_key, server_lr
+        self._initial_key, self._training_key, self._server_lr = initial_key, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
-    def _rng(self, purpose: int, round_number: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self._key, spawn_key=(purpose, round_number)))
+    def _draws(self, round_number: int) -> Draws:
+        seed = np.random.SeedSequence(self._training_key, spawn_key=(round_number,))
+        return self.trainer.draw(np.random.default_rng(seed))
 
     def start(self) -> TrackState:
         """The state before the first round."""
-        rng, train = self._rng(0, 0), self.trainer.train_set
+        rng, train = np.random.default_rng(self._initial_key), self.trainer.train_set
         table = self.trainer.model.initial_table(train.n_items, rng)
         return TrackState(0, table, self.trainer.model.initial_functions(train.n_users, rng))
 
-    def run_round(self, state: TrackState, *, record: bool = False) -> RoundOutcome:
-        """The round after `state`. With `record` the clients' integers are kept in the outcome's `opened`."""
+    def run_round(
+        self, state: TrackState, *, before_upload: Callable[[CohortUpdate], None] | None = None, record: bool = False
+    ) -> RoundOutcome:
+        """The round after `state`.
+
+        `before_upload` is called with what was trained, before anything of it leaves a device. With `record` the
+        clients' integers are kept in the outcome's `opened`.
+        """
         round_number, seconds, clock = state.round_number + 1, {}, _Clock()
-        draws = self.trainer.draw(self._rng(1, round_number))
+        draws = self._draws(round_number)
         seconds["draw"] = clock.lap()
         summing = self.summing
         fused = summing if isinstance(summing, FixedPoint) else None
@@ -97,13 +108,16 @@ class Track:
             scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
         )  # fmt: skip
         seconds["train"] = clock.lap()
+        if before_upload is not None:
+            before_upload(update)
+            clock.lap()
         if isinstance(summing, SecureSum):
             opened, scale = summing(update, round_number, record=record), summing.quantiser.scale
             seconds |= opened.seconds
             clock.lap()
         elif summed is not None:
             scale = summing.scale
-            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, summed.total.nbytes)
+            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, None, summed.saturated)
         mean = opened.total.reshape(state.table.shape) / (opened.survivors * scale)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
@@ -120,7 +134,7 @@ class Track:
         """Every device's score function and change of the items in the kept round, trained once more from the same
         draws.
         """
-        draws = self.trainer.draw(self._rng(1, kept.round_number))
+        draws = self._draws(kept.round_number)
         functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
         return functions, update
 

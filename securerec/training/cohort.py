@@ -4,7 +4,7 @@ Source: Zhang, Long, Zhou, Yan, Zhang, Zhang, Yang, "Dual Personalization on Fed
 algorithm 1. `securerec.training.reference` is the same in plain torch, as the oracle.
 """
 
-import os
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
+from securerec.machine import usable_cores
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training import kernels
 from securerec.training.draws import Draws, Sampler, block_runner, client_keys
@@ -34,6 +35,15 @@ class CohortUpdate:
     rows: NDArray[np.int32]
     delta: NDArray[np.float32]
     losses: NDArray[np.float64]
+
+    def digest(self) -> str:
+        """SHA-256 of everybody's changes, hex: equal updates have equal digests."""
+        state = hashlib.sha256(self.counts.tobytes())
+        for client in range(len(self.counts)):
+            rows, delta = self.of(client)
+            state.update(rows.tobytes())
+            state.update(delta.tobytes())
+        return state.hexdigest()
 
     def of(self, client: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Touched rows (t,) and their change (t, dim) of one client."""
@@ -63,7 +73,7 @@ class CohortTrainer:
         self._starts = np.concatenate(([0], np.cumsum(capacity)))[:-1]
         self._rows = np.empty(capacity.sum(), np.int32)
         self._local = np.empty((capacity.sum(), model.dim), np.float32)
-        self.threads = threads or _default_threads()
+        self.threads = threads or usable_cores()
         self._executor = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self.run_blocks = block_runner(samples, self._executor, self.threads)
 
@@ -131,7 +141,3 @@ class CohortTrainer:
             )
         )  # fmt: skip
         return out
-
-
-def _default_threads() -> int:
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

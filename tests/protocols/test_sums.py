@@ -1,6 +1,3 @@
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +7,6 @@ from numpy.typing import NDArray
 import protocols
 from protocols import PROTOCOLS, SumSpec
 from protocols.ckks.parameters import choose
-from protocols.roles.client import Client
 
 
 @st.composite
@@ -91,26 +87,3 @@ def test_943_clients_with_53824_values_sum_exactly() -> None:
         collector.add(speaker.protect(values, round_number=0, client_id=client))
         expected += values
     assert (key.open(collector.aggregate()) == expected).all()
-
-
-_worker: Client | None = None
-
-
-def _start(bundle: bytes) -> None:
-    global _worker
-    _worker = protocols.client(bundle)
-
-
-def _protect(client: int) -> bytes:
-    assert _worker is not None
-    return _worker.protect(np.arange(50) * client, round_number=0, client_id=client)
-
-
-def test_clients_work_in_other_processes_from_the_bundle_alone() -> None:
-    key = protocols.decryptor("ckks", SumSpec(50, 6, 6, 300), run_id=b"run")
-    collector = protocols.server(key.bundle(), round_number=0)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn, initializer=_start, initargs=(key.bundle(),)) as pool:
-        for upload in pool.map(_protect, range(6)):
-            collector.add(upload)
-    assert key.open(collector.aggregate()).tolist() == (np.arange(50) * 15).tolist()

@@ -17,8 +17,8 @@ Securerec = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def recorded(tmp_path: Path, toy: Dataset, securerec: Securerec) -> Path:
     securerec(
-        "run", "--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--view-rounds", "1,3", "--workers", "1",
-        "--seed", "1", "--out", tmp_path / "run", "--record-views",
+        "run", "--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--view-rounds", "1,3",
+        "--workers", "1", "--seed", "1", "--out", tmp_path / "run", "--record-views",
     )  # fmt: skip
     return tmp_path / "run"
 

@@ -69,12 +69,23 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
     [
         (("--epsilon", "1", "--local-epsilon", "2"), 4, "epsilon and local_epsilon each set the noise"),
         (("--epsilon", "1", "--no-privacy"), 4, "epsilon has no meaning without privacy"),
-        (("--epsilon", "-1"), 4, "privacy.epsilon: input should be greater than 0"),
+        (("--epsilon", "-1"), 4, "privacy.epsilon: input should be greater than or equal to 0.001"),
         (("--epsilon", "nan"), 4, "privacy.epsilon: input should be a finite number"),
         (("--protocol", "rot13"), 4, "protocol.protocol: input should be 'plain' or 'ckks'"),
         (("--dataset", "nothing"), 3, "no data set 'nothing'"),
         (("--config", "missing.toml"), 4, "missing.toml cannot be read"),
         (("--cutoffs", "5,x"), 4, "--cutoffs takes whole numbers"),
+        (("--cutoffs", "0"), 4, "evaluation.cutoffs.0: input should be greater than or equal to 1"),
+        (("--batch-size", "1000000000000"), 4, "training.batch_size: input should be less than or equal to 1048576"),
+        (("--delta", "1e-320"), 4, "privacy.delta: input should be greater than or equal to 0.000000000000001"),
+        (("--clip-norm", "1e-320"), 4, "privacy.clip_norm: input should be"),
+        (("--view-rounds", "1"), 4, "views.view_rounds has no meaning without views.record_views"),
+        (("--view-rounds", "99", "--record-views"), 4, "names round 99, but the run has 3 rounds"),
+        (("--noise-multiplier", "1e6"), 6, "client_sigma must lie between"),
+        (("--negatives", "49"), 3, "has touched all but"),
+        (("--rounds", "x"), 2, "Invalid value for '--rounds'"),
+        (("--episilon", "3"), 2, "No such option: --episilon"),
+        (("--out", "/proc/nothing/run"), 5, "/proc/nothing/run cannot be made"),
     ],
 )
 def test_bad_options_are_one_line_and_an_exit_code(
@@ -97,6 +108,35 @@ def test_unknown_settings_are_refused_with_the_nearest_name(toy: Dataset, tmp_pa
         assert near in securerec("run", "--config", config, code=4).stderr
     config.write_text("rounds = = 3")
     assert "is not valid TOML" in securerec("run", "--config", config, code=4).stderr
+
+
+def test_settings_are_not_coerced_and_a_file_is_checked_by_itself(
+    toy: Dataset, tmp_path: Path, securerec: Securerec
+) -> None:
+    config = tmp_path / "config.toml"
+    for text, message in (
+        ("[training]\nrounds = true\n", "training.rounds: input should be a valid integer"),
+        ('[training]\ndim = "4"\n', "training.dim: input should be a valid integer"),
+        ('[privacy]\nprivacy = "no"\n', "privacy.privacy: input should be a valid boolean"),
+        ("privacy = 3\n", "privacy: input should be"),
+    ):
+        config.write_text(text)
+        assert message in securerec("run", "--config", config, "--epsilon", "2", code=4).stderr
+
+
+@pytest.mark.parametrize("name", ["results.json", "identity.json", "config.toml", "seconds.json"])
+def test_damaged_runs_are_one_line(run: Path, securerec: Securerec, name: str) -> None:
+    for damage in (b"{", b"[]", b"{}", b""):
+        (run / name).write_bytes(damage)
+        for command in (("resume", run), ("recommend", run, "--user", "u1")):
+            done = securerec(*command, code=None)
+            assert done.returncode in (0, 4, 5), done.stderr
+            assert len(done.stderr.strip().splitlines()) <= (done.returncode != 0)
+
+
+def test_markup_in_names_is_shown_as_it_is(tmp_path: Path, toy: Dataset, securerec: Securerec) -> None:
+    out = tmp_path / "br[/bold]x"
+    assert "br[/bold]x" in securerec("run", *TOY, "--protocol", "plain", "--out", out).stdout
 
 
 def test_no_privacy_is_loud(tmp_path: Path, toy: Dataset, securerec: Securerec) -> None:
