@@ -79,3 +79,43 @@ class NoiseError(ProtocolError):
 
 class RangeError(ProtocolError):
     """An opened sum holds a number that honest clients cannot produce."""
+
+
+class IdentityError(ProtocolError):
+    """Bytes that are no identity or key, or a key that agrees on nothing."""
+
+
+class RosterError(ProtocolError):
+    """A roster that is not signed by the pinned enrolment key, contradicts itself, or does not name its holder."""
+
+
+class SetupError(ProtocolError):
+    """A setup that is malformed, or whose public keys their owner did not sign."""
+
+
+class SignatureError(ProtocolError):
+    """A message, or an upload named in a manifest, without a valid signature of the party it names."""
+
+
+class UnknownSenderError(ProtocolError):
+    """A message from a party that the roster, or the round's cohort, does not name, or whose role may not send it."""
+
+
+class WrongRecipientError(ProtocolError):
+    """A message that was signed for another party."""
+
+
+class WrongBroadcastError(ProtocolError):
+    """A message that answers another broadcast of the same round: its maker saw another table."""
+
+
+class PhaseError(ProtocolError):
+    """A message, or a call, that has no place in the round's present phase."""
+
+
+class RoundAborted(ProtocolError):
+    """A round that cannot be opened any more; the message says what it lacked."""
+
+
+class SurvivorsError(ProtocolError):
+    """A set of survivors that contradicts what the client it was sent to knows."""

@@ -1,66 +1,69 @@
-"""The sum in the clear: promises nothing against anybody. For experiments, and as what every other protocol must equal.
+"""The sum in the clear: promises nothing against the server. For experiments, and as what every other protocol must
+equal. Signatures, roster and refusals are those of all protocols.
 
 A value travels as value + upload_bound, at the width that this takes. A sum of n uploads is the sum of those.
 """
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.codec import TAG_BYTES, Session, check_parameters, key_id_of, tag
-from protocols.errors import WrongLengthError
+from protocols.accumulator import Accumulator
+from protocols.broadcast import Broadcast
+from protocols.codec import Kind
+from protocols.identity import Address
 from protocols.packing import Streams
-from protocols.roles.client import Client
-from protocols.roles.decryptor import Decryptor
-from protocols.roles.server import Layout, Server
+from protocols.roles.client import Client, ClientRound
+from protocols.roles.phase import Phase
+from protocols.roles.server import Server, ServerRound
+from protocols.session import Session
 from protocols.spec import SumSpec
 
-
-def _digest(spec: SumSpec) -> bytes:
-    return tag("plain parameters", spec.encode())
+PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.UPLOAD),)
 
 
-def _layout(spec: SumSpec) -> Layout:
-    largest = 2 * spec.upload_bound
-    return Layout(
-        upload=Streams((largest + 1,), spec.length),
-        total=Streams((spec.max_clients * largest + 1,), spec.length),
-    )
+def upload_streams(spec: SumSpec) -> Streams:
+    """The layout of an upload."""
+    return Streams((2 * spec.upload_bound + 1,), spec.length)
+
+
+class PlainClientRound(ClientRound):
+    phases = PHASES
+
+    def _answer(self, kind: Kind, body: memoryview) -> bytes:
+        shifted = (self.values + self.spec.upload_bound).view(np.uint64)
+        return upload_streams(self.spec).pack(shifted[None, :])
 
 
 class PlainClient(Client):
+    round_class = PlainClientRound
+
+
+class PlainServerRound(ServerRound):
+    phases = PHASES
+    distinct_uploads = False
+
+    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
+        super().__init__(session, broadcast, cohort)
+        self._upload = upload_streams(self.spec)
+        largest = 2 * self.spec.upload_bound
+        self._sum = Accumulator(self._upload, Streams((self.spec.max_clients * largest + 1,), self.spec.length))
+
+    def _body_bytes(self, sender: Address) -> int:
+        return self._upload.n_bytes
+
+    def _accept(self, sender: Address, body: memoryview) -> None:
+        self._sum.add(body, what=f"The upload of {sender}")
+
+    def _close(self) -> Phase | None:
+        return None
+
+    def _values(self) -> NDArray[np.int64]:
+        return self._sum.total[0].view(np.int64) - len(self.uploads) * self.spec.upload_bound
+
+
+class PlainServer(Server):
+    round_class = PlainServerRound
+
     @classmethod
-    def from_bundle(cls, spec: SumSpec, session: Session, public_key: memoryview) -> "PlainClient":
-        _check(spec, session, public_key)
-        return cls(spec, session)
-
-    def _encode(self, values: NDArray[np.int64]) -> bytes:
-        shifted = (values + self.spec.upload_bound).view(np.uint64)
-        return _layout(self.spec).upload.pack(shifted[None, :])
-
-
-class PlainDecryptor(Decryptor):
-    """Opens what was never closed; keeps the decryptor's other refusals."""
-
-    @classmethod
-    def create(cls, spec: SumSpec, *, protocol: int, run_tag: bytes) -> "PlainDecryptor":
-        # There is no key; random bytes in its place give each decryptor's frames a key id of their own.
-        nonce = os.urandom(TAG_BYTES)
-        digest = _digest(spec)
-        session = Session(protocol, digest, key_id_of(digest, run_tag, nonce), run_tag)
-        return cls(spec, session, nonce, _layout(spec).total)
-
-    def _decrypt(self, residues: NDArray[np.uint64], n_clients: int, *, what: str) -> NDArray[np.int64]:
-        return residues[0].view(np.int64) - n_clients * self.spec.upload_bound
-
-
-def server_from_bundle(spec: SumSpec, session: Session, public_key: memoryview, *, round_number: int) -> Server:
-    _check(spec, session, public_key)
-    return Server(spec, session, _layout(spec), round_number=round_number)
-
-
-def _check(spec: SumSpec, session: Session, public_key: memoryview) -> None:
-    check_parameters(session, _digest(spec))
-    if len(public_key) != TAG_BYTES:
-        raise WrongLengthError(f"A plain bundle ends in {TAG_BYTES} random bytes, not {len(public_key)}.")
+    def parameters_for(cls, spec: SumSpec, *, members: int, threshold: int) -> str:
+        return f"{upload_streams(spec).widths[0]} bits"

@@ -97,8 +97,10 @@ class PrivacySettings(Section):
 
 
 class ProtocolSettings(Section):
-    protocol: Literal["plain", "ckks"] = Field(
-        "ckks", description="How uploads are summed: in the clear, or CKKS-encrypted with one decryptor."
+    protocol: Literal["plain", "pairwise", "ckks", "ckks-committee"] = Field(
+        "ckks-committee",
+        description="How uploads are summed: in the clear, under pairwise masks, CKKS-encrypted for one decryptor, or "
+        "for a committee of 7 of which 5 open.",
     )
     workers: int | None = Field(None, ge=1, le=256, description="Processes that play the devices; default one a core.")
 

@@ -1,65 +1,41 @@
-"""The client of CKKS secure sums: SEAL encrypts zero, the packed message is added to it, used coefficients are sent."""
+"""The client of CKKS secure sums: one message, the encrypted vector."""
 
-from typing import Any
+from collections.abc import MutableMapping
 
-import numpy as np
-import tenseal.sealapi as seal
-from numpy.typing import NDArray
+from protocols.broadcast import Broadcast
+from protocols.ckks.encryption import encryptor_of
+from protocols.ckks.wire import PHASES, read_public_key
+from protocols.codec import Kind
+from protocols.identity import Identity
+from protocols.roles.client import Client, ClientRound
+from protocols.session import Session
 
-from protocols.ckks.parameters import Parameters, choose
-from protocols.ckks.seal_bytes import SealBytes, make_context
-from protocols.ckks.wire import public_key_streams
-from protocols.codec import Session, check_parameters
-from protocols.ring import Ring
-from protocols.roles.client import Client
-from protocols.spec import SumSpec
+
+class CkksClientRound(ClientRound):
+    phases = PHASES
+
+    def __init__(self, session: Session, broadcast: Broadcast) -> None:
+        super().__init__(session, broadcast)
+        self._encryptor = encryptor_of(self.spec, read_public_key(session))
+
+    def _answer(self, kind: Kind, body: memoryview) -> bytes:
+        return self._encryptor.encrypt(self.values)
 
 
 class CkksClient(Client):
-    """Encrypts under the decryptor's public key; all randomness is SEAL's, seeded by the operating system."""
+    round_class = CkksClientRound
 
-    def __init__(self, spec: SumSpec, session: Session, parameters: Parameters, public_key: NDArray[np.uint64]) -> None:
-        """public_key: transformed residues (2, key primes, degree), each below its prime."""
-        super().__init__(spec, session)
-        self._parameters = parameters
-        self._rings = [Ring.of(parameters.degree, q) for q in parameters.data_primes]
-        self._factors = [parameters.scale * parameters.radix**f for f in range(parameters.fields)]
-        context = make_context(parameters.degree, parameters.key_primes)
-        self._bytes = SealBytes(context)
-        key = seal.PublicKey()
-        self._bytes.load_ciphertext(public_key, key, context.key_parms_id())
-        self._encryptor: Any = seal.Encryptor(context, key)
-
-    @classmethod
-    def from_bundle(cls, spec: SumSpec, session: Session, public_key: memoryview) -> "CkksClient":
-        """Raises WrongParametersError, WrongLengthError, ResidueError, SpecError."""
-        parameters = choose(spec)
-        check_parameters(session, parameters.digest())
-        streams = public_key_streams(parameters)
-        residues = streams.zeros()
-        streams.unpack(public_key, residues, what="The bundle's public key")
-        by_prime = residues.reshape(len(parameters.key_primes), 2, parameters.degree)
-        return cls(spec, session, parameters, np.ascontiguousarray(by_prime.swapaxes(0, 1)))
-
-    def _encode(self, values: NDArray[np.int64]) -> bytes:
-        parameters = self._parameters
-        degree, used = parameters.degree, parameters.n_coefficients
-        body = np.empty((len(self._rings), parameters.streams.count), np.uint64)
-        for ciphertext in range(parameters.n_ciphertexts):
-            zero = self._encrypt_zero()
-            first = ciphertext * degree
-            last = min(first + degree, used)
-            for row, ring, c0, c1 in zip(body, self._rings, zero[0], zero[1], strict=True):
-                # Coefficients without a field are not sent, which only the untransformed c_0 allows.
-                ring.inverse(c0)
-                row[first:last] = c0[: last - first]
-                row[used + first : used + first + degree] = c1
-        for row, ring in zip(body, self._rings, strict=True):
-            for field, factor in enumerate(self._factors):
-                ring.add_multiple(row[:used], values[field * used : (field + 1) * used], factor)
-        return parameters.streams.pack(body)
-
-    def _encrypt_zero(self) -> NDArray[np.uint64]:
-        ciphertext = seal.Ciphertext()
-        self._encryptor.encrypt_zero(ciphertext)
-        return self._bytes.ciphertext(ciphertext, len(self._rings), self._parameters.degree)
+    def __init__(
+        self,
+        setup: bytes,
+        identity: Identity,
+        enrolment_public: bytes,
+        *,
+        min_survivors: int,
+        answered: MutableMapping[int, bytes] | None = None,
+    ) -> None:
+        """Beside what every client refuses: SetupError for a public key that the decryptor did not sign, SpecError,
+        ResidueError.
+        """
+        super().__init__(setup, identity, enrolment_public, min_survivors=min_survivors, answered=answered)
+        encryptor_of(self.session.setup.spec, read_public_key(self.session))

@@ -1,116 +1,55 @@
-"""The decryptor of CKKS secure sums: SEAL makes the key and decrypts; rounding on the exact grid happens in here.
+"""The decryptor of CKKS secure sums: holds the secret key, opens one sum a round, releases exact integers only.
 
-What SEAL decrypts carries the ciphertext's noise, from which the secret key can be computed (Li, Micciancio 2021). So
-it is rounded to the grid before anything leaves this object, and the rounding is proved never to err: the integers
-released are the ones a plain sum would have given, whatever the noise was.
+The manifest proves that each survivor signed an upload for this broadcast. That the residues it is asked to decrypt are
+the sum of those uploads it cannot see: a lying server can have a sum of its own making opened once a round, and a
+crafted one can reveal the key. `ckks-committee` is for those who cannot accept that.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from protocols.ckks.parameters import Parameters, choose
-from protocols.ckks.seal_bytes import SealBytes, make_context
-from protocols.ckks.wire import public_key_streams
-from protocols.codec import Session, key_id_of
-from protocols.errors import NoiseError, RangeError
-from protocols.ring import Ring
-from protocols.roles.decryptor import Decryptor
+from protocols.ckks.decryption import SecretKey, decode
+from protocols.ckks.parameters import choose
+from protocols.ckks.wire import read_public_key, sign_public_key, sum_streams
+from protocols.errors import RangeError, SetupError
+from protocols.identity import Identity
+from protocols.roles.decryptor import Decryptor, Request
+from protocols.roster import Roster
 from protocols.spec import SumSpec
 
 
-class CkksDecryptor(Decryptor):
-    """Holds a secret key in SEAL's memory, which nothing here reads, writes or prints."""
-
-    def __init__(
-        self,
-        spec: SumSpec,
-        session: Session,
-        public_key: bytes,
-        parameters: Parameters,
-        seal_bytes: SealBytes,
-        decryptor: Any,
-    ) -> None:
-        super().__init__(spec, session, public_key, parameters.streams)
-        self._parameters = parameters
-        self._bytes = seal_bytes
-        self._seal_decryptor = decryptor
-        self._rings = [Ring.of(parameters.degree, q) for q in parameters.data_primes]
+class CkksDecryptor(Decryptor[NDArray[np.uint64]]):
+    def __init__(self, setup: bytes, identity: Identity, enrolment_public: bytes, *, key: SecretKey, **floor: Any):
+        """key: what `new_key` made for this setup; SetupError if it is another's."""
+        super().__init__(setup, identity, enrolment_public, key=key, **floor)
+        if read_public_key(self.session) != key.public:
+            raise SetupError("The setup's public key is not the one that this decryptor holds the secret for.")
+        self._key = key
+        self._streams = choose(self.spec).streams
 
     @classmethod
-    def create(cls, spec: SumSpec, *, protocol: int, run_tag: bytes) -> "CkksDecryptor":
-        """With a new key from SEAL, seeded by the operating system. Raises SpecError."""
-        parameters = choose(spec)
-        context = make_context(parameters.degree, parameters.key_primes)
-        seal_bytes = SealBytes(context)
-        generator = seal.KeyGenerator(context)
-        key = seal.PublicKey()
-        generator.create_public_key(key)
-        residues = seal_bytes.ciphertext(key, len(parameters.key_primes), parameters.degree)
-        by_prime = np.ascontiguousarray(residues.swapaxes(0, 1)).reshape(len(parameters.key_primes), -1)
-        public_key = public_key_streams(parameters).pack(by_prime)
-        digest = parameters.digest()
-        session = Session(protocol, digest, key_id_of(digest, run_tag, public_key), run_tag)
-        decryptor = seal.Decryptor(context, generator.secret_key())
-        return cls(spec, session, public_key, parameters, seal_bytes, decryptor)
+    def new_key(cls, spec: SumSpec, *, run_id: bytes, roster: Roster, identity: Identity) -> tuple[bytes, SecretKey]:
+        """(the signed public key, the secret key). Raises SpecError where no parameter set carries the sum."""
+        key = SecretKey(choose(spec))
+        return sign_public_key(spec, key.public, run_id=run_id, roster=roster, identity=identity), key
 
-    def _decrypt(self, residues: NDArray[np.uint64], n_clients: int, *, what: str) -> NDArray[np.int64]:
-        noisy = self._decrypt_residues(residues)
-        return decode(self._parameters, noisy, n_clients, what=what)
+    def _upload_bytes(self) -> int:
+        return self._streams.n_bytes
 
-    def _decrypt_residues(self, residues: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Summed residues in the upload's layout to decrypted coefficients (data primes, n_coefficients)."""
-        parameters = self._parameters
-        degree, used, n_primes = parameters.degree, parameters.n_coefficients, len(self._rings)
-        decrypted = np.empty((n_primes, used), np.uint64)
-        ciphertext, plaintext = seal.Ciphertext(), seal.Plaintext()
-        bounds = [*range(0, used, degree), used]
-        for first, last in pairwise(bounds):
-            # Coefficients that were not sent count as zero: they decrypt to garbage, which is never looked at.
-            polynomials = np.zeros((2, n_primes, degree), np.uint64)
-            polynomials[0, :, : last - first] = residues[:, first:last]
-            polynomials[1] = residues[:, used + first : used + first + degree]
-            for ring, c0 in zip(self._rings, polynomials[0], strict=True):
-                ring.forward(c0)
-            self._bytes.load_ciphertext(polynomials, ciphertext, self._bytes.context.first_parms_id())
-            self._seal_decryptor.decrypt(ciphertext, plaintext)
-            transformed = self._bytes.plaintext(plaintext, n_primes, degree)
-            for out, ring, row in zip(decrypted, self._rings, transformed, strict=True):
-                ring.inverse(row)
-                out[first:last] = row[: last - first]
-        return decrypted
+    def _examine(self, request: Request) -> NDArray[np.uint64]:
+        residues = self._streams.zeros()
+        self._streams.unpack(request.material, residues, what=request.what)
+        return residues
 
-
-def decode(parameters: Parameters, residues: NDArray[np.uint64], n_clients: int, *, what: str) -> NDArray[np.int64]:
-    """Decrypted coefficients (data primes, n_coefficients) to the exact sums (length,) int64.
-
-    Arithmetic on Python's integers throughout. Raises NoiseError if a coefficient is further from the grid than
-    `n_clients` honest encryptions can bring it, RangeError if it holds no fields within the bounds.
-    """
-    modulus, scale, bound = parameters.modulus, parameters.scale, parameters.spec.sum_bound
-    combined = np.zeros(parameters.n_coefficients, object)
-    for row, q in zip(residues, parameters.data_primes, strict=True):
-        others = modulus // q
-        combined += row.astype(object) * (others * pow(others, -1, q))
-    # The lowest representative is -modulus / 2; adding half a step rounds to the nearest point of the grid.
-    centred = (combined + modulus // 2) % modulus - modulus // 2
-    grid = (centred + scale // 2) // scale
-    noise = int(np.abs(centred - grid * scale).max())
-    limit = parameters.noise_bound(n_clients)
-    if noise > limit:
-        raise NoiseError(
-            f"Noise too large: {what} lies {noise / scale:.3f} of a step off the grid, and {n_clients} honest clients "
-            f"stay within {limit / scale:.3f}. It was tampered with, or encrypted under another key."
-        )
-    digits = grid + bound * sum(parameters.radix**f for f in range(parameters.fields))
-    fields = np.empty((parameters.fields, parameters.n_coefficients), np.int64)
-    for field in fields:
-        field[:] = digits % parameters.radix - bound
-        digits //= parameters.radix
-    values = fields.reshape(-1)
-    if digits.any() or values[parameters.spec.length :].any():
-        raise RangeError(f"{what} does not decrypt to fields within their bounds: some upload was out of range.")
-    return values[: parameters.spec.length]
+    def _open(self, request: Request, examined: NDArray[np.uint64]) -> bytes:
+        """Raises NoiseError, RangeError: the round is spent all the same, since a second answer for a changed sum would
+        tell the asker about single clients or the key.
+        """
+        n_clients = len(request.survivors)
+        values = decode(self._key.parameters, self._key.decrypt(examined), n_clients, what=request.what)
+        bound = self.spec.sum_bound_of(n_clients)
+        if int(np.abs(values).max()) > bound:
+            raise RangeError(f"{request.what} holds a sum beyond {bound}: some upload was out of range.")
+        return sum_streams(self.spec).pack((values + self.spec.sum_bound).view(np.uint64)[None, :])

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from protocols.codec import tag
 from protocols.errors import SpecError
 from protocols.packing import Streams
 from protocols.ring import MAX_PRIME_BITS, largest_primes
 from protocols.spec import FAILURE_BITS, SumSpec, tail_factor
+from protocols.transcript import tag
 
 SECURE_BITS = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438}
 """Most bits of modulus, special prime included, for 128-bit security with a ternary key: HomomorphicEncryption.org
@@ -52,6 +52,14 @@ class Parameters:
     special_prime: int | None
     fields: int
     scale: int
+
+    @property
+    def name(self) -> str:
+        """Degree and bits of the modulus, the special prime's after a plus, then the packing:
+        `ternary-4096-87+16/4x21`.
+        """
+        special = "" if self.special_prime is None else f"+{self.special_prime.bit_length()}"
+        return f"ternary-{self.degree}-{self.modulus.bit_length()}{special}/{self.fields}x{self.radix.bit_length()}"
 
     @property
     def key_primes(self) -> tuple[int, ...]:

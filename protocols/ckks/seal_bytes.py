@@ -14,6 +14,7 @@ import os
 import shutil
 import struct
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +56,17 @@ class SealBytes:
 
     def __init__(self, context: Any) -> None:
         self.context = context
-        self._folder: str | None = None
-        self._fd = -1
+        folder: str | None = None
         if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
             self._fd = os.memfd_create("secure-sum")
             self._path = f"/proc/self/fd/{self._fd}"
         else:
-            self._folder = tempfile.mkdtemp(prefix="secure-sum-")
-            self._path = str(Path(self._folder) / "object")
+            folder = tempfile.mkdtemp(prefix="secure-sum-")
+            self._path = str(Path(folder) / "object")
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # Not __del__: at the end of the process that may find the modules it needs gone.
+        weakref.finalize(self, _discard, self._fd, folder)
         self._version = self._own_version()
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def ciphertext(self, source: Any, n_primes: int, degree: int) -> NDArray[np.uint64]:
         """Residues (2, n_primes, degree), transformed, of a SEAL Ciphertext or PublicKey of two polynomials."""
@@ -141,6 +137,12 @@ class SealBytes:
         if found != count:
             raise SealFormatError(f"SEAL saved {found} numbers where {count} were expected.")
         return np.frombuffer(body, "<u8", count, at + _HEADER.size + _COUNT.size).astype(np.uint64)
+
+
+def _discard(fd: int, folder: str | None) -> None:
+    os.close(fd)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_all(fd: int, data: bytes) -> None:

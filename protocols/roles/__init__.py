@@ -1,1 +1,1 @@
-"""The three roles, whatever the protocol: what each checks before any cryptography and what it keeps between calls."""
+"""The roles that every protocol is made of. The base classes do all checking that protocols share."""

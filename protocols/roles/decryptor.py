@@ -1,59 +1,131 @@
-"""The decryptor's role, whatever the protocol: hold the key, open one sum a round, release exact integers only."""
+"""The decryptor's side of every protocol that has one: what it was shown, and that it answers for one set a round.
 
+To add a protocol, write a `Decryptor` with
+
+    _upload_bytes()        length of an upload's body; needed where `checks_signatures` is on
+    _examine(request)      parse `request.material`, what follows the manifest; raise a ProtocolError to refuse it,
+                           and give nothing away: a round is not spent by it, and the server may ask again.
+    _open(request, examined)  the body of the answer, from what `_examine` returned. A function of the request alone:
+                           it is asked for again only with the very same request.
+
+and, if it holds a key beside its identity, `new_key`; then an entry in protocols/registry.py. When `_examine` is
+called, the request is known to be signed by the server, and its manifest to hold: one broadcast, at least as many
+survivors as it promised and as this decryptor's own floor, all on the roster, none twice, no upload twice, and (where
+`checks_signatures` is on) each signed by its client for that broadcast. Before `_open` is called, the round is recorded
+in `answered`.
+"""
+
+import hmac
 from abc import ABC, abstractmethod
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from protocols.codec import Kind, Session, read_sum, write_bundle
-from protocols.errors import RangeError, SpentRoundError, TooFewClientsError
-from protocols.packing import Streams
+from protocols.codec import Kind
+from protocols.errors import SpentRoundError
+from protocols.identity import Identity
+from protocols.manifest import Manifest
+from protocols.roster import Roster
+from protocols.session import Session
 from protocols.spec import ROUNDS_PER_KEY, SumSpec
 
+Examined = TypeVar("Examined")
 
-class Decryptor(ABC):
-    """Opens sums. Which rounds it has answered for is kept in this object's memory, and its key lives no longer."""
 
-    def __init__(self, spec: SumSpec, session: Session, public_key: bytes, streams: Streams) -> None:
-        self.spec = spec
-        self._session = session
-        self._public_key = public_key
-        self._streams = streams
-        self._spent: set[int] = set()
+@dataclass(frozen=True)
+class Request:
+    """What a server asks a decryptor to open. material: the protocol's own part. what: names it in messages."""
+
+    manifest: Manifest
+    material: memoryview
+    what: str
+
+    @property
+    def survivors(self) -> frozenset[int]:
+        return self.manifest.survivors
+
+
+class Decryptor(ABC, Generic[Examined]):
+    """One holder of what it takes to open a sum."""
+
+    checks_signatures: ClassVar[bool] = True
+    """Off only where what the decryptor works on is authenticated by each client in another way."""
+
+    def __init__(
+        self,
+        setup: bytes,
+        identity: Identity,
+        enrolment_public: bytes,
+        *,
+        answered: MutableMapping[int, bytes],
+        min_survivors: int = 1,
+        key: Any = None,
+    ) -> None:
+        """answered: round to a digest of the one request this decryptor has answered for it, written before the answer
+        is given. It must outlive this process wherever the keys do: with it lost, a server could have two sets opened.
+
+        min_survivors: this decryptor's own floor. key: what `new_key` returned. Raises what `Session` raises.
+        """
+        self.session = Session(setup, identity, enrolment_public, role="decryptor")
+        self.spec: SumSpec = self.session.setup.spec
+        self.min_survivors = min_survivors
+        self._answered = answered
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(key_id={self._session.key_id.hex()}, rounds_answered={len(self._spent)})"
+        return f"{type(self).__name__}({self.session}, rounds_answered={len(self._answered)})"
 
-    def bundle(self) -> bytes:
-        """What clients and servers are made from: specification, parameters, run, key id and public key."""
-        return write_bundle(self._session, self.spec, self._public_key)
+    @classmethod
+    def new_key(cls, spec: SumSpec, *, run_id: bytes, roster: Roster, identity: Identity) -> tuple[bytes, Any]:
+        """(what this decryptor publishes in the setup, the key for `__init__`); none unless the protocol says so."""
+        return b"", None
 
-    def open(self, aggregate: bytes) -> NDArray[np.int64]:
-        """The sum, (spec.length,) int64, exactly.
+    def answer(self, message: bytes) -> bytes:
+        """The answer to a request: what opens the sum of its survivors.
 
-        Raises what `Session.read` and `read_sum` raise; TooFewClientsError; SpentRoundError; LeftoverError;
-        ResidueError; NoiseError; RangeError. A round is spent as soon as its sum is decrypted, whatever comes out:
-        a second answer for a changed aggregate would tell the asker about single clients or the key.
+        Raises a ProtocolError to refuse: what `Session.read` and `Manifest.read` raise, SignatureError,
+        SpentRoundError, or the protocol's own. The same request again gets the same answer; another one for a round
+        that was answered is refused.
         """
-        frame = self._session.read(aggregate, Kind.AGGREGATE)
-        contributors, body = read_sum(frame, max_clients=self.spec.max_clients, residue_bytes=self._streams.n_bytes)
-        if len(contributors) < self.spec.min_clients:
-            raise TooFewClientsError(
-                f"{frame} sums {len(contributors)} clients; fewer than {self.spec.min_clients} are not opened."
-            )
-        if frame.round_number in self._spent:
-            raise SpentRoundError(f"{frame} is not opened: this decryptor has answered for that round.")
-        if len(self._spent) >= ROUNDS_PER_KEY:
-            raise SpentRoundError(f"This key has served {ROUNDS_PER_KEY} rounds: make a new decryptor.")
-        residues = self._streams.zeros()
-        self._streams.unpack(body, residues, what=str(frame))
-        self._spent.add(frame.round_number)
-        values = self._decrypt(residues, len(contributors), what=str(frame))
-        bound = self.spec.sum_bound_of(len(contributors))
-        if int(values.max()) > bound or int(values.min()) < -bound:
-            raise RangeError(f"{frame} holds a sum beyond {bound}: some upload was out of range.")
-        return values
+        frame = self.session.read(message, kinds=(Kind.REQUEST,), sender_role="server")
+        self.session.check_signature(frame)
+        header = frame.header
+        what = str(frame)
+        manifest, material = Manifest.read(
+            self.session,
+            frame.body,
+            what=what,
+            round_number=header.round_number,
+            broadcast=header.broadcast,
+            floor=self.min_survivors,
+        )
+        spent = self._answered.get(header.round_number)
+        if spent is not None and not hmac.compare_digest(spent, frame.body_digest):
+            raise SpentRoundError(f"{what} is not answered: {self.session.me} has answered another for that round.")
+        if spent is None and len(self._answered) >= ROUNDS_PER_KEY:
+            raise SpentRoundError(f"{what} is not answered: {ROUNDS_PER_KEY} rounds are all that one setup serves.")
+        if self.checks_signatures:
+            manifest.check_signatures(self.session, body_bytes=self._upload_bytes(), what=what)
+        request = Request(manifest, material, what)
+        examined = self._examine(request)
+        self._answered[header.round_number] = frame.body_digest
+        body = self._open(request, examined)
+        # The answer names its request by that request's signature, which the server takes off again.
+        return self.session.write(
+            Kind.OPENING,
+            self.session.server,
+            frame.signature + body,
+            round_number=header.round_number,
+            broadcast=header.broadcast,
+        )
+
+    def _upload_bytes(self) -> int:
+        """Length of an upload's body."""
+        raise NotImplementedError(f"{type(self).__name__} checks signatures but does not know an upload's length")
 
     @abstractmethod
-    def _decrypt(self, residues: NDArray[np.uint64], n_clients: int, *, what: str) -> NDArray[np.int64]:
-        """The values (spec.length,) of summed residues; raises NoiseError or RangeError, naming `what`."""
+    def _examine(self, request: Request) -> Examined:
+        """Parse and check the material, giving nothing away."""
+
+    @abstractmethod
+    def _open(self, request: Request, examined: Examined) -> bytes:
+        """The body of the answer."""

@@ -1,92 +1,314 @@
-"""The server's role, whatever the protocol: add residues as they arrive, in memory that does not grow with the cohort.
+"""The server's side of every protocol: who may speak now, who has spoken, who signed what.
 
-The server knows moduli and lengths, no key. It builds no cryptographic object from a client's bytes.
+To add a protocol, declare its phases once,
+
+    PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.UPLOAD),)
+
+and write a `ServerRound` with
+
+    phases              PHASES; the first one sends Kind.BROADCAST, which this class makes itself
+    _bodies()           what goes to each party in the present phase, if it is not the first; this class signs it
+    _body_bytes(sender) the exact length of that party's answer, so that any other is refused before it is looked at
+    _accept(sender, body)  take an answer in, or raise a ProtocolError and leave everything as it was
+    _close()            the present phase is over: prepare and return the next one, or None at the end; raise
+                        RoundAborted where the round cannot go on. A phase may come again.
+    _values()           after the end: the sum, (length,) int64
+
+and a `Server` that names it in `round_class`, and says in `parameters_for` what it derives from a specification; then
+an entry in protocols/registry.py. When `_accept` is called, the message is known to be of this run, round, broadcast
+and phase, from a party that was asked and has not answered yet, of the right length, and signed. After an upload is
+accepted, its digest and signature are in `self.uploads`; an implementation adds the body into what it has and keeps
+no other trace, so memory does not grow with the cohort.
 """
 
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from protocols.codec import Frame, Kind, Session, check_numbers, read_sum, write_sum
-from protocols.errors import DuplicateError, TooManyClientsError, WrongLengthError
-from protocols.packing import Streams
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.broadcast import NONCE_BYTES, Broadcast
+from protocols.codec import Frame, Kind
+from protocols.errors import (
+    DuplicateError,
+    PhaseError,
+    ProtocolError,
+    RoundAborted,
+    TooManyClientsError,
+    UnknownSenderError,
+    WrongLengthError,
+)
+from protocols.identity import SIGNATURE_BYTES, Address, Identity
+from protocols.manifest import Manifest, UploadRecord
+from protocols.roles.phase import Phase
+from protocols.session import Session
 from protocols.spec import SumSpec
 
+MAX_COMPLAINTS = 1000
+"""A flood of refused messages must not fill the server's memory."""
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How uploads and their sums are laid out; the same streams where sums are taken modulo the upload's moduli."""
 
-    upload: Streams
-    total: Streams
+@dataclass(frozen=True)
+class OpenedSum:
+    """What came out of a round: values (length,) int64, the sum over the survivors' vectors; complaints: what was
+    refused on the way, a sentence each.
+    """
+
+    values: NDArray[np.int64]
+    survivors: frozenset[int]
+    complaints: tuple[str, ...]
 
 
 class Server:
-    """Adds one round's uploads. Several servers may each take a part of the cohort and be merged."""
+    """The one who collects. Opens rounds; keeps nothing between them but which it has opened."""
 
-    def __init__(self, spec: SumSpec, session: Session, layout: Layout, *, round_number: int) -> None:
-        check_numbers(round_number=round_number)
-        self.spec = spec
-        self.round_number = round_number
-        self._session = session
-        self._layout = layout
-        self._total = layout.total.zeros()
-        self._scratch = layout.total.zeros()
-        self._contributors: set[int] = set()
+    round_class: ClassVar[type["ServerRound"]]
+
+    @classmethod
+    def parameters_for(cls, spec: SumSpec, *, members: int, threshold: int) -> str:
+        """The name of what the protocol derives from a specification and a committee, which is (0, 0) where there is
+        none. Raises SpecError where nothing carries the sum.
+        """
+        return "none"
+
+    def __init__(self, setup: bytes, identity: Identity, enrolment_public: bytes) -> None:
+        """Raises what `Session` raises."""
+        self.session = Session(setup, identity, enrolment_public, role="server")
+        self._opened: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.session})"
 
     @property
-    def contributors(self) -> frozenset[int]:
-        """Ids of the clients whose uploads are in the sum."""
-        return frozenset(self._contributors)
+    def parameters(self) -> str:
+        """See `parameters_for`."""
+        roster = self.session.roster
+        return self.parameters_for(self.session.setup.spec, members=len(roster.decryptors), threshold=roster.threshold)
 
-    def add(self, upload: bytes) -> int:
-        """Add one upload; returns its client's id. A refused upload changes nothing.
+    def open_round(
+        self,
+        round_number: int,
+        *,
+        context: bytes,
+        min_survivors: int,
+        cohort: Collection[int] | None = None,
+        nonce: bytes | None = None,
+    ) -> "ServerRound":
+        """A new round. context: the 32-byte digest of what clients are sent along with the broadcast.
 
-        Raises what `Session.read` raises, DuplicateError, TooManyClientsError, WrongLengthError, ResidueError,
-        LeftoverError.
+        cohort: ids of the clients to ask; all on the roster if None. nonce: 32 random bytes of the operating system's
+        if None. Raises TooFewClientsError, TooManyClientsError, UnknownSenderError, PhaseError (a round twice),
+        WrongLengthError, FrameError.
         """
-        frame = self._session.read(upload, Kind.UPLOAD, round_number=self.round_number)
-        client = frame.client_id
-        if client in self._contributors:
-            raise DuplicateError(f"{frame} arrived twice: only the first one counts.")
-        self._check_room(frame, 1)
-        streams = self._layout.upload
-        if len(frame.body) != streams.n_bytes:
-            raise WrongLengthError(f"{frame} has a body of {len(frame.body)} bytes; {streams.n_bytes} were expected.")
-        streams.unpack(frame.body, self._scratch, what=str(frame))
-        self._layout.total.add(self._total, self._scratch)
-        self._contributors.add(client)
-        return client
-
-    def partial(self) -> bytes:
-        """The sum so far, for another server of the same round to merge."""
-        return self._sum(Kind.PARTIAL)
-
-    def merge(self, partial: bytes) -> None:
-        """Add another server's partial sum. A refused one changes nothing.
-
-        Raises what `add` raises, in particular DuplicateError where a client is in both sums.
-        """
-        frame = self._session.read(partial, Kind.PARTIAL, round_number=self.round_number)
-        streams = self._layout.total
-        ids, residues = read_sum(frame, max_clients=self.spec.max_clients, residue_bytes=streams.n_bytes)
-        both = self._contributors & ids
-        if both:
-            raise DuplicateError(f"{frame} cannot be merged: client {min(both)} is in both sums.")
-        self._check_room(frame, len(ids))
-        streams.unpack(residues, self._scratch, what=str(frame))
-        streams.add(self._total, self._scratch)
-        self._contributors |= ids
-
-    def aggregate(self) -> bytes:
-        """The finished sum, for the decryptor."""
-        return self._sum(Kind.AGGREGATE)
-
-    def _sum(self, kind: Kind) -> bytes:
-        body = write_sum(self._contributors, self._layout.total.pack(self._total))
-        return self._session.frame(kind, body, round_number=self.round_number)
-
-    def _check_room(self, frame: Frame, more: int) -> None:
-        n_clients = len(self._contributors) + more
-        if n_clients > self.spec.max_clients:
+        if round_number in self._opened:
+            raise PhaseError(f"Round {round_number} has been opened before: clients would refuse another broadcast.")
+        everybody = {party.number for party in self.session.roster.clients}
+        asked = frozenset(everybody if cohort is None else cohort)
+        if asked - everybody:
+            raise UnknownSenderError(f"The roster names no client {min(asked - everybody)}.")
+        spec = self.session.setup.spec
+        if len(asked) > spec.max_clients:
             raise TooManyClientsError(
-                f"{frame} would make {n_clients} contributors; the sum was sized for {self.spec.max_clients}."
+                f"A cohort of {len(asked)} is too large: the sum is sized for {spec.max_clients}."
             )
+        if len(asked) < min_survivors:
+            raise RoundAborted(f"A cohort of {len(asked)} cannot leave {min_survivors} survivors.")
+        broadcast = Broadcast.make(
+            self.session,
+            round_number=round_number,
+            context=context,
+            min_survivors=min_survivors,
+            nonce=os.urandom(NONCE_BYTES) if nonce is None else nonce,
+        )
+        opened = self.round_class(self.session, broadcast, asked)
+        self._opened.add(round_number)
+        return opened
+
+
+class ServerRound(ABC):
+    """One round, from broadcast to opened sum: `outbox`, `receive` as answers come, `close_phase`, until `done`."""
+
+    phases: ClassVar[tuple[Phase, ...]]
+    distinct_uploads: ClassVar[bool] = True
+    """Refuse an upload whose body is that of another: somebody copied it. Off where honest ones may coincide."""
+
+    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
+        self.session = session
+        self.spec = session.setup.spec
+        self.broadcast = broadcast
+        self.cohort = cohort
+        self.uploads: dict[int, UploadRecord] = {}
+        self._digests: set[bytes] = set()
+        self._complaints: list[str] = []
+        self._result: OpenedSum | None = None
+        self._outbox: dict[Address, bytes] = {}
+        self._aborted = False
+        self._enter(self.phases[0])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(round={self.broadcast.round_number}, phase={self.phase!r})"
+
+    # What the driver calls.
+
+    @property
+    def phase(self) -> str:
+        """Name of the present phase; "done" or "aborted" at the end."""
+        if self._aborted:
+            return "aborted"
+        return "done" if self._result else self._phase.name
+
+    @property
+    def done(self) -> bool:
+        return self._result is not None
+
+    @property
+    def result(self) -> OpenedSum:
+        """Raises PhaseError before the end."""
+        if self._result is None:
+            raise PhaseError(f"Round {self.broadcast.round_number} has no result in its phase {self.phase!r}.")
+        return self._result
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What was refused so far."""
+        return tuple(self._complaints)
+
+    def outbox(self) -> dict[Address, bytes]:
+        """The present phase's messages, to be delivered now. Empty at the end."""
+        if self._aborted or self._result:
+            return {}
+        return dict(self._outbox)
+
+    def receive(self, message: bytes) -> Address:
+        """Take one answer of the present phase; returns who sent it. A refused one changes nothing but `complaints`.
+
+        Raises a ProtocolError that names the sender and the reason: what `Session.read` raises, DuplicateError,
+        TooManyClientsError, WrongLengthError, SignatureError, or the protocol's own.
+        """
+        if self._aborted or self._result:
+            raise PhaseError(f"Round {self.broadcast.round_number} is over: it takes no more messages.")
+        try:
+            return self._receive(message)
+        except ProtocolError as refusal:
+            self.complain(str(refusal))
+            raise
+
+    def close_phase(self) -> None:
+        """Nobody else will answer: go on to the next phase or the end. Raises RoundAborted, after which it is over."""
+        if self._aborted or self._result:
+            raise PhaseError(f"Round {self.broadcast.round_number} is over: it has no phase to close.")
+        try:
+            if self._phase.answers is Kind.UPLOAD:
+                self._need(len(self.uploads), "uploads arrived")
+            following = self._close()
+            if following is not None:
+                self._enter(following)
+                return
+            self._result = OpenedSum(self._values(), self._survivors(), self.complaints)
+            self._outbox = {}
+        except RoundAborted:
+            self._aborted = True
+            raise
+
+    # What protocols implement.
+
+    def _bodies(self) -> dict[Address, bytes]:
+        """Bodies of the present phase's messages; not called for the first phase."""
+        raise NotImplementedError(f"{type(self).__name__} has no messages for its phase {self._phase.name!r}")
+
+    @abstractmethod
+    def _body_bytes(self, sender: Address) -> int:
+        """Exact length of this party's answer in the present phase; a decryptor's without the request it names."""
+
+    @abstractmethod
+    def _accept(self, sender: Address, body: memoryview) -> None:
+        """Take in an answer, or raise a ProtocolError and change nothing."""
+
+    @abstractmethod
+    def _close(self) -> Phase | None:
+        """The next phase, or None at the end. Raises RoundAborted."""
+
+    @abstractmethod
+    def _values(self) -> NDArray[np.int64]:
+        """The sum over `_survivors`. Raises RoundAborted."""
+
+    def _survivors(self) -> frozenset[int]:
+        """Ids of the clients in the sum: all whose uploads were accepted, unless the protocol leaves some out."""
+        return frozenset(self.uploads)
+
+    # What protocols use.
+
+    def complain(self, sentence: str) -> None:
+        """Note what went wrong without ending the round."""
+        if len(self._complaints) < MAX_COMPLAINTS:
+            self._complaints.append(sentence)
+
+    def manifest(self, survivors: Iterable[int] | None = None) -> Manifest:
+        """The manifest over these clients, or all whose uploads were accepted."""
+        ids = sorted(self.uploads if survivors is None else survivors)
+        return Manifest(self.broadcast, {client: self.uploads[client] for client in ids})
+
+    def abort(self, sentence: str) -> RoundAborted:
+        """The error to raise where the round cannot go on."""
+        return RoundAborted(f"Round {self.broadcast.round_number} is given up: {sentence}")
+
+    def _need(self, found: int, what: str) -> None:
+        """Raise RoundAborted if fewer than the round's minimum are left."""
+        needed = self.broadcast.min_survivors
+        if found < needed:
+            raise self.abort(f"{found} {what}, and at least {needed} are needed.")
+
+    # How messages are checked.
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._heard: set[Address] = set()
+        if phase.sends is Kind.BROADCAST:
+            self._outbox = {Address("client", client): self.broadcast.data for client in sorted(self.cohort)}
+            return
+        self._outbox = {
+            to: self.session.write(
+                phase.sends, to, body, round_number=self.broadcast.round_number, broadcast=self.broadcast.digest
+            )
+            for to, body in self._bodies().items()
+        }
+
+    def _receive(self, message: bytes) -> Address:
+        phase = self._phase
+        frame = self.session.read(
+            message,
+            kinds=(phase.answers,),
+            sender_role=phase.party,
+            round_number=self.broadcast.round_number,
+            broadcast=self.broadcast.digest,
+        )
+        sender = frame.header.sender
+        if sender not in self._outbox:
+            raise UnknownSenderError(f"{frame} was not asked for: {sender} takes no part in this phase.")
+        if sender in self._heard:
+            raise DuplicateError(f"{frame} arrived twice: only the first one counts.")
+        names_request = SIGNATURE_BYTES if phase.party == "decryptor" else 0
+        expected = names_request + self._body_bytes(sender)
+        if len(frame.body) != expected:
+            raise WrongLengthError(f"{frame} has a body of {len(frame.body)} bytes; {expected} were expected.")
+        self.session.check_signature(frame)
+        # A phase may come again with another request: late answers to the earlier one must not mix with the new ones.
+        if names_request and frame.body[:SIGNATURE_BYTES] != self._outbox[sender][-SIGNATURE_BYTES:]:
+            raise PhaseError(f"{frame} answers another request than the present one.")
+        if phase.answers is Kind.UPLOAD:
+            self._accept_upload(sender, frame)
+        else:
+            self._accept(sender, frame.body[names_request:])
+        self._heard.add(sender)
+        return sender
+
+    def _accept_upload(self, sender: Address, frame: Frame) -> None:
+        if self.distinct_uploads and frame.body_digest in self._digests:
+            raise DuplicateError(f"{frame} is a copy of another client's: only the first one counts.")
+        self._accept(sender, frame.body)
+        self.uploads[sender.number] = UploadRecord(frame.body_digest, frame.signature)
+        if self.distinct_uploads:
+            self._digests.add(frame.body_digest)

@@ -64,12 +64,13 @@ def _leave(message: str, code: int) -> None:
 
 
 def _register() -> None:
-    from securerec.cli import audit, bench, data, doctor, recommend, run
+    from securerec.cli import audit, bench, data, doctor, keys, recommend, run
 
     app.command("run")(run.run_command)
     app.command("resume")(run.resume_command)
     app.command("recommend")(recommend.recommend_command)
     app.command("audit")(audit.audit_command)
     app.add_typer(data.app, name="data")
+    app.add_typer(keys.app, name="keys")
     app.add_typer(bench.app, name="bench")
     app.command("doctor")(doctor.doctor_command)

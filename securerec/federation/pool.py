@@ -1,52 +1,117 @@
-"""Processes that play groups of devices side by side."""
+"""Processes that play devices side by side. A device stays in the process it began in, as its state does."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from securerec.errors import RunError
-from securerec.federation.devices import DeviceGroup, GroupResult, play
+from securerec.federation.devices import Answers, DeviceHost, Enrolment, LocalUpdates
+
+AT_ONCE = 32
+"""Devices asked at a time: their answers are added while others still work, and never lie about all at once."""
 
 
 class DevicePool:
-    """Plays device groups in `workers` processes, or in this one when there is one worker. Use it in a `with`."""
+    """Plays devices in `workers` processes, or in this one when there is one worker. Use it in a `with`."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._executor: ProcessPoolExecutor | None = None
+        self._executors: list[ProcessPoolExecutor] = []
 
     def __enter__(self) -> Self:
         if self.workers > 1:
-            self._executor = ProcessPoolExecutor(
-                self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_become_worker
-            )
+            context = multiprocessing.get_context("spawn")
+            self._executors = [
+                ProcessPoolExecutor(1, mp_context=context, initializer=_become_worker) for _ in range(self.workers)
+            ]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=error is None, cancel_futures=True)
-            self._executor = None
+        for executor in self._executors:
+            executor.shutdown(wait=error is None, cancel_futures=True)
+        self._executors = []
 
-    def play(self, groups: Sequence[DeviceGroup]) -> list[GroupResult]:
-        """The groups' results, in order. Raises what a device or adder raised."""
-        if self._executor is None:
-            return [play(group) for group in groups]
-        try:
-            return list(self._executor.map(play, groups))
-        except BrokenProcessPool:
-            raise RunError(
-                "a process that plays devices ended, perhaps for lack of memory: go on with `securerec resume`, and "
-                "take fewer --workers in a new run"
-            ) from None
+    def parts(self, clients: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Which clients each worker plays, dealt in turn; the same for the same clients."""
+        return [clients[worker :: self.workers] for worker in range(self.workers)]
+
+    def enrol(self, name: str, enrolments: list[Enrolment]) -> None:
+        """Start the devices of a sum, a list entry for each worker."""
+        self._everywhere(_enrol, [(name, enrolment) for enrolment in enrolments])
+
+    def begin(self, name: str, work: list[LocalUpdates]) -> None:
+        """Hand each worker's devices what they trained."""
+        self._everywhere(_begin, [(name, each) for each in work])
+
+    def answers(self, name: str, messages: list[dict[int, bytes]]) -> Iterator[Answers]:
+        """Each worker's devices answer their messages; pieces come as they are done. Raises what a device raised."""
+        pieces = [
+            (worker, dict(items[start : start + AT_ONCE]))
+            for worker, items in ((worker, list(part.items())) for worker, part in enumerate(messages))
+            for start in range(0, len(items), AT_ONCE)
+        ]
+        if not self._executors:
+            for _, piece in pieces:
+                yield _answer(name, piece)
+            return
+        with _explained():
+            # No other reference to the futures is kept, so an answer is let go of once it was added.
+            for future in as_completed(
+                self._executors[worker].submit(_answer, name, piece) for worker, piece in pieces
+            ):
+                yield future.result()
+
+    def _everywhere(self, function: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:
+        if not self._executors:
+            for each in arguments:
+                function(*each)
+            return
+        with _explained():
+            futures = [
+                executor.submit(function, *each) for executor, each in zip(self._executors, arguments, strict=True)
+            ]
+            for future in futures:
+                future.result()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise RunError(
+            "a process that plays devices ended, perhaps for lack of memory: go on with `securerec resume`, and take "
+            "fewer --workers in a new run"
+        ) from None
+
+
+# In the process that plays the devices: by name of the sum.
+_hosts: dict[str, DeviceHost] = {}
+
+
+def _enrol(name: str, enrolment: Enrolment) -> None:
+    _hosts[name] = DeviceHost(enrolment)
+
+
+def _begin(name: str, work: LocalUpdates) -> None:
+    _hosts[name].begin(work)
+
+
+def _answer(name: str, messages: dict[int, bytes]) -> Answers:
+    return _hosts[name].answer(messages)
 
 
 def _become_worker() -> None:

@@ -231,7 +231,7 @@ def _check(config: Config, dataset: Dataset) -> None:
         config.privacy, rounds=training.rounds or 1, cohort=dataset.interactions.n_users,
         dimension=dataset.interactions.n_items * training.model().dim, noise_source="os",
     )  # fmt: skip
-    protocols.decryptor(config.protocol.protocol, promise.spec(dataset.interactions.n_users), run_id=b"check")
+    protocols.check(config.protocol.protocol, promise.spec(dataset.interactions.n_users))
 
 
 def _add(total: dict[str, float], part: dict[str, float]) -> None:

@@ -1,6 +1,4 @@
-"""How a round's updates become one sum of integers through a protocol: devices upload, adders add, the decryptor
-opens.
-"""
+"""How a round's updates become one sum of integers: devices, server and decryptors exchange a protocol's messages."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,22 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import protocols
-from securerec.federation.devices import DeviceGroup, Quantiser
+from protocols.errors import ProtocolError
+from securerec.federation.devices import Enrolment, LocalUpdates, Quantiser, table_digest
 from securerec.federation.pool import DevicePool
 from securerec.privacy.randomness import NoiseKey
-from securerec.training.cohort import CohortUpdate
-
-GROUPS_PER_WORKER = 4
-"""Several groups a worker, so that unequal devices even out."""
+from securerec.training.cohort import CohortUpdate, Table
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedSum:
     """What came out of a round: `total` (length,) int64 over `survivors` clients.
 
-    `upload_bytes` a client, None where nothing was uploaded; `saturated` coordinates that met the bound of a sum
-    without privacy; `seconds` by phase; `recorded` (n_clients, length) int32 the clients' integers when they
-    were asked for.
+    `upload_bytes` is what one client sent in all its messages, the largest, None where nothing was sent; `saturated`
+    coordinates that met the bound of a sum without privacy; `seconds` by phase; `recorded` (n_clients, length) int32
+    the clients' integers when they were asked for.
     """
 
     total: NDArray[np.int64]
@@ -36,53 +32,108 @@ class OpenedSum:
 
 
 class SecureSum:
-    """Sums updates through a protocol of `protocols`, with its decryptor beside the server, both in this process."""
+    """Sums updates through a protocol of `protocols`, all parties on this machine.
+
+    Each party has identities of its own, made here and gone with this object: an interrupted run goes on with new ones.
+    """
 
     def __init__(
         self, protocol: str, spec: protocols.SumSpec, quantiser: Quantiser, noise_key: NoiseKey, pool: DevicePool,
         *, run_id: bytes, label: str,
     ) -> None:  # fmt: skip
         self.quantiser, self.label = quantiser, label
-        self._noise_secret, self._pool = noise_key.to_bytes(), pool
-        self._decryptor = protocols.decryptor(protocol, spec, run_id=run_id)
-        self._bundle = self._decryptor.bundle()
+        self._pool = pool
+        self._clients = np.arange(spec.max_clients, dtype=np.int64)
+        self._parts = pool.parts(self._clients)
+        self._min_survivors = spec.min_clients
+        enrolled = protocols.enrol(protocol, spec, run_id=run_id, client_ids=range(spec.max_clients))
+        self._server, self._decryptors = enrolled.server(), enrolled.decryptors
+        pool.enrol(
+            label,
+            [
+                Enrolment(
+                    enrolled.setup, enrolled.enrolment.public,
+                    {int(client): enrolled.client_identities[int(client)].to_bytes() for client in part},
+                    noise_key.to_bytes(), quantiser, spec.min_clients,
+                )
+                for part in self._parts
+            ],
+        )  # fmt: skip
 
-    def __call__(self, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
-        """The exact sum of all clients' privatised updates. Raises ProtocolError when the decryptor refuses."""
-        started = time.perf_counter()
+    def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
+        """The exact sum of all clients' privatised updates, trained from the broadcast `table`.
+
+        Raises ProtocolError when a round is given up or a party refuses it.
+        """
+        clock = time.perf_counter()
         # Noise is bound to what it hides: other updates in the same round, after a crash, get other noise.
         label = f"{self.label} {update.digest()}"
-        results = self._pool.play(self._groups(update, round_number, label, record))
-        server = protocols.server(self._bundle, round_number=round_number)
-        for result in results:
-            server.merge(result.partial)
-        played = time.perf_counter()
-        total = self._decryptor.open(server.aggregate())
-        opened = time.perf_counter()
-        spent = {phase: sum(result.seconds[phase] for result in results) for phase in results[0].seconds}
-        # The processes' clocks overlap: the time that passed here is split in proportion to theirs.
-        share = (played - started) / max(sum(spent.values()), 1e-12)
-        return OpenedSum(
-            total,
-            len(server.contributors),
-            max(result.upload_bytes for result in results),
-            sum(result.saturated for result in results),
-            {phase: value * share for phase, value in spent.items()} | {"open": opened - played},
-            np.concatenate([r.recorded for r in results if r.recorded is not None]) if record else None,
+        self._pool.begin(self.label, [_local(update, table, round_number, part, label, record) for part in self._parts])
+        server_round = self._server.open_round(
+            round_number, context=table_digest(table), min_survivors=self._min_survivors
         )
+        played = _Played(np.zeros(len(self._clients), np.int64))
+        recorded = np.empty((len(self._clients), self.quantiser.dimension), np.int32) if record else None
+        devices = time.perf_counter() - clock
+        opening = 0.0
+        while not server_round.done:
+            clock = time.perf_counter()
+            outbox = server_round.outbox()
+            to_clients = [
+                {int(c): outbox[address] for c in part if (address := protocols.Address("client", int(c))) in outbox}
+                for part in self._parts
+            ]
+            for answers in self._pool.answers(self.label, to_clients) if any(to_clients) else ():
+                played.count(answers.seconds, answers.saturated)
+                adding = time.perf_counter()
+                for client, message in answers.messages.items():
+                    server_round.receive(message)
+                    played.sent[client] += len(message)
+                played.seconds["add"] += time.perf_counter() - adding
+                if recorded is not None:
+                    for client, values in answers.recorded.items():
+                        recorded[client] = values
+            devices += time.perf_counter() - clock
+            clock = time.perf_counter()
+            for address, message in outbox.items():
+                if address.role == "decryptor":
+                    server_round.receive(self._decryptors[address.number].answer(message))
+            server_round.close_phase()
+            opening += time.perf_counter() - clock
+        result = server_round.result
+        if result.complaints:
+            # All parties here run the genuine program: whatever was refused is a fault, not an attack.
+            raise ProtocolError(result.complaints[0])
+        return OpenedSum(
+            result.values, len(result.survivors), int(played.sent.max()), played.saturated,
+            played.shares(devices) | {"open": opening}, recorded,
+        )  # fmt: skip
 
-    def _groups(self, update: CohortUpdate, round_number: int, label: str, record: bool) -> list[DeviceGroup]:
-        groups = []
-        n_groups = self._pool.workers * GROUPS_PER_WORKER if self._pool.workers > 1 else 1
-        for clients in np.array_split(np.arange(len(update.counts)), n_groups):
-            if not clients.size:
-                continue
-            parts = [update.of(int(client)) for client in clients]
-            groups.append(
-                DeviceGroup(
-                    self._bundle, self.quantiser, self._noise_secret, label, round_number, clients,
-                    np.concatenate(([0], np.cumsum(update.counts[clients]))),
-                    np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]), record,
-                )
-            )  # fmt: skip
-        return groups
+
+@dataclass(slots=True)
+class _Played:
+    """What all devices together took and sent."""
+
+    sent: NDArray[np.int64]
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("privatise", "encrypt", "add"), 0.0))
+    saturated: int = 0
+
+    def count(self, seconds: dict[str, float], saturated: int) -> None:
+        for phase, spent in seconds.items():
+            self.seconds[phase] += spent
+        self.saturated += saturated
+
+    def shares(self, passed: float) -> dict[str, float]:
+        """The seconds that passed, split in proportion: the processes' clocks overlap."""
+        share = passed / max(sum(self.seconds.values()), 1e-12)
+        return {phase: spent * share for phase, spent in self.seconds.items()}
+
+
+def _local(
+    update: CohortUpdate, table: Table, round_number: int, clients: NDArray[np.int64], label: str, record: bool
+) -> LocalUpdates:
+    parts = [update.of(int(client)) for client in clients]
+    return LocalUpdates(
+        round_number, table, clients, np.concatenate(([0], np.cumsum(update.counts[clients]))),
+        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]), label, record,
+    )  # fmt: skip

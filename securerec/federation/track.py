@@ -112,7 +112,8 @@ class Track:
             before_upload(update)
             clock.lap()
         if isinstance(summing, SecureSum):
-            opened, scale = summing(update, round_number, record=record), summing.quantiser.scale
+            opened = summing(state.table, update, round_number, record=record)
+            scale = summing.quantiser.scale
             seconds |= opened.seconds
             clock.lap()
         elif summed is not None:

@@ -1,4 +1,4 @@
-"""What is particular to CKKS: an oracle that decrypts by the definition, noise, tampering, and who holds what."""
+"""What is particular to CKKS: an oracle that decrypts by the definition, noise, and who holds what."""
 
 import subprocess
 import sys
@@ -9,23 +9,23 @@ import pytest
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-import protocols
-from protocols import SumSpec, errors
-from protocols.ckks import decryptor as decryptor_module
+from protocols import Address, LocalParties, ServerRound, Setup, SumSpec, enrol
+from protocols.ckks import decryption
+from protocols.ckks.encryption import Encryptor
 from protocols.ckks.parameters import Parameters, choose
 from protocols.ckks.seal_bytes import SealBytes, make_context
-from protocols.codec import HEADER_BYTES, Kind, read_bundle, read_frame, write_sum
+from protocols.codec import FRAME_BYTES, read_frame
 from protocols.packing import Streams
 from protocols.ring import Ring
 
-SPECS = [SumSpec(300, 20, 1, 100), SumSpec(9000, 20, 1, 1000, 20.0), SumSpec(30_000, 20, 1, 127, 2.0)]
-SINGLE_PRIME = SumSpec(2000, 20, 1, 1 << 24)
+SPECS = [SumSpec(300, 20, 2, 100), SumSpec(9000, 20, 2, 1000, 20.0), SumSpec(30_000, 20, 2, 127, 2.0)]
+SINGLE_PRIME = SumSpec(2000, 20, 2, 1 << 24)
 
 
-class Opened:
-    """A decryptor whose secret key a test may look at, which the package itself never does."""
+class Oracle:
+    """A run of `n` clients whose secret key a test may look at, which the package itself never does."""
 
-    def __init__(self, spec: SumSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, spec: SumSpec, monkeypatch: pytest.MonkeyPatch, n: int = 20) -> None:
         made: list[Any] = []
         key_generator = seal.KeyGenerator
 
@@ -37,28 +37,42 @@ class Opened:
             def __getattr__(self, name: str) -> Any:
                 return getattr(self.generator, name)
 
-        monkeypatch.setattr(decryptor_module.seal, "KeyGenerator", Recording)
-        self.parameters: Parameters = choose(spec)
-        self.key = protocols.decryptor("ckks", spec, run_id=b"run")
+        monkeypatch.setattr(decryption.seal, "KeyGenerator", Recording)
+        self.run = enrol("ckks", spec, run_id=b"run", client_ids=range(n))
         monkeypatch.undo()
+        self.parameters: Parameters = choose(spec)
+        self.parties = LocalParties(self.run)
+        self.server = self.run.server()
         context = make_context(self.parameters.degree, self.parameters.key_primes)
         n_primes = len(self.parameters.key_primes)
         self.secret = SealBytes(context).plaintext(made[0].secret_key(), n_primes, self.parameters.degree)
-        self.bundle = self.key.bundle()
-        self.client = protocols.client(self.bundle)
 
-    def aggregate(self, values: NDArray[np.int64], round_number: int = 0) -> bytes:
-        server = protocols.server(self.bundle, round_number=round_number)
-        for client, row in enumerate(values):
-            server.add(self.client.protect(row, round_number=round_number, client_id=client))
-        return server.aggregate()
+    def collect(self, values: NDArray[np.int64], round_number: int = 0) -> ServerRound:
+        """A round in which row i is client i's vector, ready for its decryptor."""
+        opened = self.server.open_round(round_number, context=bytes(32), min_survivors=2, cohort=range(len(values)))
+        self.parties.values = dict(enumerate(values))
+        for to, message in opened.outbox().items():
+            answer = self.parties(to, message)
+            assert answer is not None
+            opened.receive(answer)
+        opened.close_phase()
+        return opened
 
-    def residues(self, aggregate: bytes) -> NDArray[np.uint64]:
-        frame = read_frame(aggregate, Kind.AGGREGATE)
+    def request(self, opened: ServerRound) -> bytes:
+        (message,) = opened.outbox().values()
+        return message
+
+    def residues(self, opened: ServerRound) -> NDArray[np.uint64]:
+        body = read_frame(self.request(opened)).body
         streams = self.parameters.streams
         residues = streams.zeros()
-        streams.unpack(frame.body[len(frame.body) - streams.n_bytes :], residues, what="It")
+        streams.unpack(body[len(body) - streams.n_bytes :], residues, what="It")
         return residues
+
+    def open(self, opened: ServerRound) -> NDArray[np.int64]:
+        opened.receive(self.run.decryptors[0].answer(self.request(opened)))
+        opened.close_phase()
+        return opened.result.values
 
     def coefficients(self, residues: NDArray[np.uint64]) -> NDArray[np.object_]:
         """c_0 + c_1 s modulo the product of the data primes, centred, at the carrying coefficients."""
@@ -82,83 +96,47 @@ class Opened:
 def test_decryption_by_the_definition_gives_the_same_sum_and_noise_within_the_bound(
     spec: SumSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Opened(spec, monkeypatch)
-    p = opened.parameters
+    oracle = Oracle(spec, monkeypatch)
+    p = oracle.parameters
     values = np.random.default_rng(5).integers(-spec.value_bound, spec.value_bound, (20, spec.length), endpoint=True)
-    aggregate = opened.aggregate(values)
+    opened = oracle.collect(values)
     expected = values.sum(0)
     padded = np.zeros(p.fields * p.n_coefficients, object)
     padded[: spec.length] = expected
     message = sum(row * (p.scale * p.radix**f) for f, row in enumerate(padded.reshape(p.fields, -1)))
-    noise = (opened.coefficients(opened.residues(aggregate)) - message).astype(np.float64)
+    noise = (oracle.coefficients(oracle.residues(opened)) - message).astype(np.float64)
     bound = p.noise_bound(20)
     assert np.abs(noise).max() <= bound
     # Neither zero nor far below what the proof allows for: 12 deviations, of a proxy up to 4 times the variance.
     assert bound / 40 < noise.std() < bound / 8
-    assert (opened.key.open(aggregate) == expected).all()
+    assert (oracle.open(opened) == expected).all()
 
 
 def test_uploads_of_equal_values_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = protocols.client(protocols.decryptor("ckks", SPECS[0], run_id=b"run").bundle())
-    values = np.zeros(300, np.int64)
-    bodies = {client.protect(values, round_number=0, client_id=0)[HEADER_BYTES:] for _ in range(3)}
-    assert len(bodies) == 3
+    oracle = Oracle(SPECS[0], monkeypatch)
+    opened = oracle.collect(np.zeros((20, 300), np.int64))
+    assert len({record.body_digest for record in opened.uploads.values()}) == 20
 
 
-@pytest.mark.parametrize("stream", ["c0", "c1"])
-@pytest.mark.parametrize("spec", [*SPECS, SINGLE_PRIME], ids=lambda s: str(s.length))
-def test_a_tampered_aggregate_is_not_opened_and_spends_the_round(spec: SumSpec, stream: str) -> None:
-    key = protocols.decryptor("ckks", spec, run_id=b"run")
-    server = protocols.server(key.bundle(), round_number=0)
-    server.add(protocols.client(key.bundle()).protect(np.ones(spec.length, np.int64), round_number=0, client_id=1))
-    aggregate = bytearray(server.aggregate())
-    p = choose(spec)
-    width = p.streams.widths[0]
-    bit = 8 * (HEADER_BYTES + 16) + width * (p.n_coefficients if stream == "c1" else 0) + width - 3
-    aggregate[bit // 8] ^= 1 << bit % 8
-    with pytest.raises((errors.NoiseError, errors.RangeError), match="aggregate of round 0"):
-        key.open(bytes(aggregate))
-    with pytest.raises(errors.SpentRoundError):
-        key.open(server.aggregate())
+def test_a_sum_encrypted_under_another_key_is_refused_as_too_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Oracle(SPECS[1], monkeypatch), Oracle(SPECS[1], monkeypatch)
+    values = np.ones((3, 9000), np.int64)
+    opened, foreign = ours.collect(values), theirs.collect(values)
+    body = bytes(read_frame(ours.request(opened)).body)
+    n_bytes = ours.parameters.streams.n_bytes
+    forged_body = body[:-n_bytes] + bytes(read_frame(theirs.request(foreign)).body)[-n_bytes:]
+    header = read_frame(ours.request(opened)).header
+    with pytest.raises(decryption.NoiseError, match="Noise too large: The request of the server for round 0"):
+        ours.run.decryptors[0].answer(header.write(ours.run.server_identity, forged_body))
 
 
-def test_a_sum_encrypted_under_another_key_is_refused_as_too_noisy_even_with_forged_ids() -> None:
-    spec = SPECS[1]
-    key, other = (protocols.decryptor("ckks", spec, run_id=b"run") for _ in range(2))
-    server = protocols.server(other.bundle(), round_number=0)
-    server.add(protocols.client(other.bundle()).protect(np.ones(spec.length, np.int64), round_number=0, client_id=1))
-    foreign = server.aggregate()
-    ours = protocols.server(key.bundle(), round_number=0).aggregate()
-    forged = ours[: HEADER_BYTES - 8] + foreign[HEADER_BYTES - 8 :]
-    with pytest.raises(errors.NoiseError, match="Noise too large: The aggregate of round 0"):
-        key.open(forged)
-
-
-def test_an_aggregate_of_zeros_under_forged_names_opens_to_zeros() -> None:
-    # SEAL calls such a ciphertext transparent. It tells nothing about the key, and nothing may break on it.
-    key = protocols.decryptor("ckks", SPECS[0], run_id=b"run")
-    empty = protocols.server(key.bundle(), round_number=7).aggregate()
-    streams = choose(SPECS[0]).streams
-    body = write_sum({1, 2}, streams.pack(streams.zeros()))
-    assert not key.open(empty[: HEADER_BYTES - 8] + len(body).to_bytes(8, "little") + body).any()
-
-
-def test_a_sum_out_of_range_is_refused() -> None:
-    spec = SumSpec(300, 20, 1, 100)
-    key = protocols.decryptor("ckks", spec, run_id=b"run")
-    liar = protocols.client(key.bundle())
-    vars(liar.spec)["upload_bound"] = 10**9
-    server = protocols.server(key.bundle(), round_number=0)
-    server.add(liar.protect(np.full(300, 150), round_number=0, client_id=1))
-    with pytest.raises(errors.RangeError, match="beyond 100"):
-        key.open(server.aggregate())
-
-
-def test_bundle_and_aggregate_hold_no_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Opened(SPECS[1], monkeypatch)
-    p = opened.parameters
-    aggregate = opened.aggregate(np.zeros((2, 9000), np.int64))
-    for index, (transformed, q) in enumerate(zip(opened.secret, p.key_primes, strict=True)):
+def test_setup_and_messages_hold_no_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = Oracle(SPECS[1], monkeypatch)
+    p = oracle.parameters
+    opened = oracle.collect(np.zeros((2, 9000), np.int64))
+    request = oracle.request(opened)
+    answer = oracle.run.decryptors[0].answer(request)
+    for index, (transformed, q) in enumerate(zip(oracle.secret, p.key_primes, strict=True)):
         coefficients = transformed.copy()
         Ring.of(p.degree, q).inverse(coefficients)
         signs = np.where(coefficients > 1, -1, coefficients.astype(np.int8)).astype(np.int8)
@@ -167,17 +145,16 @@ def test_bundle_and_aggregate_hold_no_secret_key(monkeypatch: pytest.MonkeyPatch
             assert (polynomial < q).all(), index
             packed = Streams((q,), p.degree).pack(polynomial[None, :])
             for form in (polynomial[:8].tobytes(), packed[:32], signs[:64].tobytes()):
-                assert form not in opened.bundle and form not in aggregate
+                assert all(form not in public for public in (oracle.run.setup, request, answer))
 
 
 def test_public_key_is_an_encryption_of_zero_under_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Opened(SPECS[1], monkeypatch)
-    p = opened.parameters
-    _, _, public_key = read_bundle(opened.bundle)
+    oracle = Oracle(SPECS[1], monkeypatch)
+    p = oracle.parameters
     streams = Streams(p.key_primes, 2 * p.degree)
     residues = streams.zeros()
-    streams.unpack(public_key, residues, what="It")
-    for row, q, secret in zip(residues, p.key_primes, opened.secret, strict=True):
+    streams.unpack(Setup.from_bytes(oracle.run.setup).public_keys[:-64], residues, what="It")
+    for row, q, secret in zip(residues, p.key_primes, oracle.secret, strict=True):
         b, a = row.reshape(2, -1).astype(object)
         error = ((b + a * secret.astype(object)) % q).astype(np.uint64)
         Ring.of(p.degree, q).inverse(error)
@@ -187,31 +164,53 @@ def test_public_key_is_an_encryption_of_zero_under_the_secret_key(monkeypatch: p
 
 
 def test_nothing_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Opened(SPECS[0], monkeypatch)
-    for role in (opened.key, opened.client, protocols.server(opened.bundle, round_number=0)):
-        text = repr(role) + str(role)
-        assert len(text) < 300
-        for residue in opened.secret[0, :50]:
+    oracle = Oracle(SPECS[0], monkeypatch)
+    decryptor: Any = oracle.run.decryptors[0]
+    for thing in (decryptor, decryptor._key, oracle.run.client(0), oracle.server, oracle.run):
+        text = repr(thing) + str(thing)
+        assert len(text) < 700
+        for residue in oracle.secret[0, :50]:
             assert str(residue) not in text
+
+
+def test_clients_of_one_process_share_one_encryptor_and_none_of_its_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    original = Encryptor.__init__
+    monkeypatch.setattr(Encryptor, "__init__", lambda *a: (made.append(a), original(*a))[1])
+    run = enrol("ckks", SPECS[0], run_id=b"run", client_ids=range(5))
+    for client in range(5):
+        run.client(client)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(
     ("role", "forbidden"),
     [
-        ("protocols.client(bundle)", ["protocols.ckks.decryptor", "protocols.ckks.server"]),
-        ("protocols.server(bundle, round_number=0)", ["protocols.ckks.decryptor", "protocols.ckks.client", "tenseal"]),
+        ("client", ["protocols.ckks.decryptor", "protocols.ckks.decryption", "protocols.ckks.server"]),
+        ("server", ["protocols.ckks.decryptor", "protocols.ckks.decryption", "protocols.ckks.client", "tenseal"]),
     ],
 )
 def test_a_role_loads_nothing_of_the_roles_it_must_not_play(role: str, forbidden: list[str]) -> None:
-    bundle = protocols.decryptor("ckks", SPECS[0], run_id=b"run").bundle()
+    run = enrol("ckks", SPECS[0], run_id=b"run", client_ids=range(2))
+    identity = run.server_identity if role == "server" else run.client_identities[1]
     program = (
-        f"import sys, protocols; bundle = bytes.fromhex(sys.stdin.read()); made = {role}; "
+        "import sys; from protocols.registry import PROTOCOLS, load; from protocols.identity import Identity; "
+        "setup, identity, pinned = (bytes.fromhex(line) for line in sys.stdin.read().split()); "
+        f"place, options = PROTOCOLS['ckks'].{role}, {dict(min_survivors=2) if role == 'client' else {}}; "
+        "made = load(place)(setup, Identity.from_bytes(identity), pinned, **options); "
         f"print(sorted(set(sys.modules) & set({forbidden})))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=bundle.hex(), capture_output=True, text=True, check=True
-    )
+    given = "\n".join(data.hex() for data in (run.setup, identity.to_bytes(), run.enrolment.public))
+    done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_upload_has_the_size_that_the_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = Oracle(SPECS[2], monkeypatch, n=2)
+    opened = oracle.server.open_round(0, context=bytes(32), min_survivors=2)
+    oracle.parties.values = {0: np.zeros(30_000, np.int64)}
+    upload = oracle.parties(Address("client", 0), opened.broadcast.data)
+    assert upload is not None and len(upload) == FRAME_BYTES + oracle.parameters.streams.n_bytes
 
 
 def test_seal_objects_leave_no_bytes_and_no_files_behind() -> None:
@@ -231,14 +230,16 @@ def test_seal_objects_leave_no_bytes_and_no_files_behind() -> None:
 def test_a_folder_serves_where_anonymous_memory_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delattr("os.memfd_create", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    key = protocols.decryptor("ckks", SPECS[0], run_id=b"run")
-    client = protocols.client(key.bundle())
-    server = protocols.server(key.bundle(), round_number=0)
-    server.add(client.protect(np.arange(300) % 7, round_number=0, client_id=1))
+    p = choose(SPECS[0])
+    key = decryption.SecretKey(p)
+    encryptor = Encryptor(p, key.public)
+    body = encryptor.encrypt(np.arange(300) % 7)
     folders = list(tmp_path.iterdir())
     assert len(folders) == 2 and all(folder.stat().st_mode & 0o77 == 0 for folder in folders)
-    assert (key.open(server.aggregate()) == np.arange(300) % 7).all()
-    del key, client
+    residues = p.streams.zeros()
+    p.streams.unpack(body, residues, what="It")
+    assert (decryption.decode(p, key.decrypt(residues), 1, what="It") == np.arange(300) % 7).all()
+    del key, encryptor
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import SumSpec, decryptor
+from protocols import SumSpec, check
 from protocols.ckks.parameters import SECURE_BITS, choose
 from protocols.ckks.seal_bytes import make_context
 from protocols.errors import SpecError
@@ -95,7 +95,7 @@ def test_a_sum_too_wide_for_every_set_is_refused_with_the_way_out(monkeypatch: p
     for degree in (4096, 8192, 16384):
         monkeypatch.delitem(SECURE_BITS, degree)
     with pytest.raises(SpecError, match="lower value_bound, noise_sigma or max_clients"):
-        decryptor("ckks", SumSpec(2, 1 << 20, 1, 1 << 38, 1.5), run_id=b"run")
+        check("ckks", SumSpec(2, 1 << 20, 1, 1 << 38, 1.5))
 
 
 def test_different_sums_have_different_digests() -> None:

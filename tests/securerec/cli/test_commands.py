@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from protocols import PROTOCOLS
 from securerec.data.dataset import Dataset
 
 TOY = ("--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--workers", "1")
@@ -45,7 +46,7 @@ def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Da
     assert figures["privacy"]["noise_source"] == "operating system"
     assert 7.9 < figures["privacy"]["central_epsilon"] <= 8.0
     assert {"total", "draw", "train", "privatise", "encrypt", "add", "open", "evaluate"} <= set(figures["seconds"])
-    assert figures["protocol"] == "ckks" and figures["upload_bytes_per_client"] > 0
+    assert figures["protocol"] == "ckks-committee" and figures["upload_bytes_per_client"] > 0
     assert "central epsilon" in done.stderr and "HR@10 / NDCG@10 on test" in done.stderr
 
 
@@ -71,7 +72,11 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
         (("--epsilon", "1", "--no-privacy"), 4, "epsilon has no meaning without privacy"),
         (("--epsilon", "-1"), 4, "privacy.epsilon: input should be greater than or equal to 0.001"),
         (("--epsilon", "nan"), 4, "privacy.epsilon: input should be a finite number"),
-        (("--protocol", "rot13"), 4, "protocol.protocol: input should be 'plain' or 'ckks'"),
+        (
+            ("--protocol", "rot13"),
+            4,
+            "protocol.protocol: input should be 'plain', 'pairwise', 'ckks' or 'ckks-committee'",
+        ),
         (("--dataset", "nothing"), 3, "no data set 'nothing'"),
         (("--config", "missing.toml"), 4, "missing.toml cannot be read"),
         (("--cutoffs", "5,x"), 4, "--cutoffs takes whole numbers"),
@@ -171,7 +176,7 @@ def test_resume_prints_a_finished_run_again(run: Path, securerec: Securerec) -> 
 def test_doctor_finds_a_working_installation(securerec: Securerec) -> None:
     figures = json.loads(securerec("doctor", "--json", "-").stdout)
     assert figures["ok"], figures
-    assert {check["name"] for check in figures["checks"]} >= {"secure sum", "noise", "accounting", "local training"}
+    assert {check["name"] for check in figures["checks"]} >= {"secure sums", "noise", "accounting", "local training"}
 
 
 def test_bench_round_times_every_phase(toy: Dataset, securerec: Securerec) -> None:
@@ -187,3 +192,44 @@ def test_bench_training_compares_with_the_torch_loop(toy: Dataset, securerec: Se
     )
     assert figures["speedup"] == pytest.approx(figures["reference_s"] / figures["cohort_s"])
     assert figures["speedup"] > 1
+
+
+def test_bench_protocols_plays_whole_rounds_and_counts_wrong_values(securerec: Securerec) -> None:
+    arguments = ("--length", "2000", "--clients", "8", "--bits", "8", "--dropouts", "0.2")
+    rows = json.loads(securerec("bench", "protocols", *arguments, "--json", "-").stdout)["rows"]
+    assert [row["protocol"] for row in rows] == [*PROTOCOLS, "naive-ckks-vector"]
+    for row in rows:
+        assert row["wrong"] == 0 and row["upload_bytes"] > 0 and row["client_ms"] > 0
+        assert row["expansion"] == pytest.approx(row["upload_bytes"] / 8000)
+    naive, committee = rows[-1], rows[-2]
+    assert naive["upload_bytes"] > 2 * committee["upload_bytes"] and committee["decryptor_bytes"] > 0
+    assert "there is no protocol 'rot13'" in securerec("bench", "protocols", "--protocol", "rot13", code=4).stderr
+
+
+def test_bench_protocols_shows_the_size_of_every_message(securerec: Securerec) -> None:
+    arguments = ("bench", "protocols", "--sizes", "--length", "500", "--clients", "6", "--bits", "8", "--json", "-")
+    sizes = json.loads(securerec(*arguments).stdout)["sizes"]
+    assert set(sizes) == set(PROTOCOLS)
+    for messages in sizes.values():
+        assert {"setup", "server broadcast", "client upload"} <= set(messages)
+
+
+def test_keys_are_made_shown_and_rotated_without_showing_a_secret(tmp_path: Path, securerec: Securerec) -> None:
+    folder = tmp_path / "keys"
+    made = securerec("keys", "make", folder, "--clients", "3", "--json", "-")
+    shown = securerec("keys", "show", folder, "--json", "-")
+    assert json.loads(made.stdout) == json.loads(shown.stdout)
+    rotated = securerec("keys", "rotate", folder, "--client", "1", "--json", "-")
+    before, after = (json.loads(done.stdout)["parties"] for done in (shown, rotated))
+    changed = [old["number"] for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [1]
+    for secret in folder.rglob("*.key"):
+        data = secret.read_bytes()
+        for done in (made, shown, rotated):
+            for part in (data[-32:], data[-64:-32]):
+                assert not part or part.hex() not in done.stdout + done.stderr
+    assert "nothing to rotate" in securerec("keys", "rotate", folder, code=4).stderr
+    assert (
+        "is no safe committee"
+        in securerec("keys", "make", tmp_path / "other", "--clients", "3", "--threshold", "4", code=4).stderr
+    )

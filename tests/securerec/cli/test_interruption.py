@@ -17,7 +17,7 @@ OPTIONS = [
     "--sampled-negatives",
     "15",
     "--rounds",
-    "150",
+    "400",
     "--seed",
     "3",
     "--protocol",
@@ -49,7 +49,7 @@ def test_kill_at_random_instants_changes_nothing_in_the_end(tmp_path: Path, toy:
     assert start("run", *OPTIONS, "--out", whole).wait(120) == 0
     instants, kills = random.Random(11), 0
     arguments: list[str | Path] = ["run", *OPTIONS, "--out", killed]
-    for _ in range(10):
+    while kills < 10:
         before = (killed / "server.safetensors").stat().st_mtime_ns if (killed / "server.safetensors").exists() else 0
         process = start(*arguments)
         wait_for(killed / "config.toml", process)
@@ -66,7 +66,7 @@ def test_kill_at_random_instants_changes_nothing_in_the_end(tmp_path: Path, toy:
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1
         process.communicate()
-    assert kills >= 5, "most runs must still be going when they are killed"
+        assert process.returncode == -signal.SIGKILL, "the run must still be going when it is killed"
     last = start("resume", killed)
     _, errors = last.communicate(timeout=120)
     assert last.returncode == 0, errors

@@ -1,0 +1,37 @@
+"""What a client sends to one member of the committee: a share, encrypted and authenticated.
+
+The key comes from the static X25519 keys of both, bound by HKDF (RFC 5869) to the round's broadcast and parameters, to
+both parties, and to a salt that the client draws for each upload. So a box opens only for that member, as a message of
+that client, in that round, on that broadcast. The salt makes each key new, even where a client has lost its memory of
+an earlier upload: a key encrypts one message, and the nonce of ChaCha20-Poly1305 (RFC 8439) can be zero.
+"""
+
+import struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from protocols.transcript import transcript
+
+_NONCE = bytes(12)
+
+
+def box_key(shared: bytes, *, round_digest: bytes, client: int, member: int, salt: bytes) -> bytes:
+    """32 secret bytes. shared: what X25519 gave the two. round_digest: see `wire`. salt: of the client's upload."""
+    info = transcript("committee box", round_digest, struct.pack("<QQ", client, member), salt)
+    return HKDF(SHA256(), 32, salt=None, info=info).derive(shared)
+
+
+def close_box(key: bytes, share: bytes) -> bytes:
+    """`share` and 16 bytes more. A key closes one box only."""
+    return ChaCha20Poly1305(key).encrypt(_NONCE, share, None)
+
+
+def open_box(key: bytes, box: bytes | memoryview) -> bytes | None:
+    """The share, or None if the box was not closed with this key or was changed since."""
+    try:
+        return ChaCha20Poly1305(key).decrypt(_NONCE, box, None)
+    except InvalidTag:
+        return None

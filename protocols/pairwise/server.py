@@ -1,0 +1,226 @@
+"""The server: passes keys, boxes and tags between neighbours, adds masked vectors as they arrive, takes the masks off.
+
+What it keeps of each client is keys, boxes, tags and shares, a few hundred bytes for each neighbour; vectors go into
+one sum at once. It checks lengths, signatures and that no mask key is weak; boxes and tags are for the clients to
+judge.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
+
+from protocols.accumulator import Accumulator
+from protocols.broadcast import Broadcast
+from protocols.codec import Kind
+from protocols.errors import SpecError
+from protocols.identity import Address, Identity
+from protocols.packing import Streams
+from protocols.pairwise import keys, merkle
+from protocols.pairwise.graph import Design, Graph, Tolerance, design
+from protocols.pairwise.masks import width_of
+from protocols.pairwise.opening import Opening, ShareError
+from protocols.pairwise.phases import PHASES, graph_seed, round_digest
+from protocols.pairwise.wire import BOX_BYTES, KEY_BYTES, SHARE_BYTES, Neighbours, write_bits
+from protocols.roles.phase import Phase
+from protocols.roles.server import Server, ServerRound
+from protocols.session import Session
+from protocols.spec import SumSpec
+from protocols.transcript import DIGEST_BYTES
+
+
+class PairwiseServerRound(ServerRound):
+    phases = PHASES
+
+    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
+        self._keys: dict[int, bytes] = {}
+        super().__init__(session, broadcast, cohort)
+        self._tolerance = Tolerance.decode(session.setup.public_keys)
+        self._probe = X25519PrivateKey.generate()
+        self._width = width_of(self.spec)
+        self._stream = Streams((1 << self._width,), self.spec.length)
+        self._sum = Accumulator(self._stream, self._stream)
+
+    # The phases, one after the other.
+
+    def _close(self) -> Phase | None:
+        following = PHASES[PHASES.index(self._phase) + 1 :]
+        getattr(self, f"_close_{self._phase.name}")()
+        return following[0] if following else None
+
+    def _close_advertise(self) -> None:
+        """Fix the graph. From here on clients are numbered by their place in the rising ids of those who advertised."""
+        n = len(self._keys)
+        self._need(n, "clients advertised")
+        if n < 2:
+            raise self.abort("one client alone has nobody to share a mask with.")
+        self._ids = np.array(sorted(self._keys))
+        self._index = {int(client): i for i, client in enumerate(self._ids)}
+        roster = np.array([party.number for party in self.session.roster.clients])
+        self._advertised = np.isin(roster, self._ids)
+        self._tree = merkle.tree([self._keys[client] for client in self._ids.tolist()])
+        self._round_digest = round_digest(self.broadcast, self._advertised, self._tree[-1][0])
+        try:
+            self._design: Design = design(n, self._tolerance)
+        except SpecError as too_many:
+            raise self.abort(str(too_many)) from None
+        self._graph = Graph(n, self._design.degree, graph_seed(self._round_digest))
+        self._places = np.array([self._graph.neighbours(i) for i in range(n)])
+        k = self._design.degree
+        self._commitments: dict[int, bytes] = {}
+        self._boxes: dict[int, memoryview] = {}
+        self._shared = np.zeros(n, bool)
+        self._masked: NDArray[np.uint8] = np.zeros((n, k, keys.TAG_BYTES), np.uint8)
+        self._alive = np.zeros(n, bool)
+        self._confirmed = np.zeros(n, bool)
+        self._tags: NDArray[np.uint8] = np.zeros((n, k, keys.TAG_BYTES), np.uint8)
+        self._opening = Opening(self._design, self._places, self._graph.mirror)
+
+    def _close_share(self) -> None:
+        self._need(int(np.count_nonzero(self._shared)), "clients shared their secrets")
+        self._check_neighbours(self._shared, self._shared, "shared their secrets")
+
+    def _close_upload(self) -> None:
+        self._boxes.clear()
+        self._check_neighbours(self._shared, self._alive, "uploaded")
+
+    def _close_confirm(self) -> None:
+        self._need(int(np.count_nonzero(self._confirmed)), "clients confirmed the survivors")
+        self._check_neighbours(self._shared, self._confirmed, "confirmed the survivors")
+
+    def _close_unmask(self) -> None:
+        pass
+
+    def _check_neighbours(self, needing: NDArray[np.bool_], there: NDArray[np.bool_], did: str) -> None:
+        """Raise RoundAborted if somebody has fewer than t neighbours left."""
+        left = np.count_nonzero(there[self._places], axis=1)
+        short = np.flatnonzero(needing & (left < self._design.threshold))
+        if len(short):
+            raise self.abort(
+                f"{left[short[0]]} of the {self._design.degree} neighbours of client {self._ids[short[0]]} {did}, and "
+                f"it takes {self._design.threshold} to open its masks ({len(short)} clients lack neighbours)."
+            )
+
+    # What is sent.
+
+    def _bodies(self) -> dict[Address, bytes]:
+        write = {
+            Kind.NEIGHBOURS: (self._neighbours_of, np.ones(len(self._ids), bool)),
+            Kind.MAILBOX: (self._mailbox_of, self._shared),
+            Kind.SURVIVORS: (self._survivors_for, self._alive),
+            Kind.CONFIRMED: (self._confirmed_for, self._confirmed),
+        }
+        make, to = write[self._phase.sends]
+        return {Address("client", int(self._ids[i])): make(i) for i in np.flatnonzero(to).tolist()}
+
+    def _neighbours_of(self, i: int) -> bytes:
+        mask_keys = [self._keys[client] for client in self._ids[self._places[i]].tolist()]
+        return Neighbours(self._advertised, merkle.proof(self._tree, i), mask_keys).write()
+
+    def _mailbox_of(self, i: int) -> bytes:
+        came = self._shared[self._places[i]]
+        boxes = []
+        for j in np.flatnonzero(came).tolist():
+            at = BOX_BYTES * int(self._graph.mirror[j])
+            boxes.append(self._boxes[int(self._places[i, j])][at : at + BOX_BYTES])
+        return b"".join((write_bits(came), *boxes))
+
+    def _survivors_for(self, i: int) -> bytes:
+        alive = self._alive[self._places[i]]
+        return self._survivor_bits + self._masked[self._places[i][alive], self._graph.mirror[alive]].tobytes()
+
+    @cached_property
+    def _survivor_bits(self) -> bytes:
+        return write_bits(self._alive)
+
+    def _confirmed_for(self, i: int) -> bytes:
+        alive = self._alive[self._places[i]]
+        there = self._confirmed[self._places[i]]
+        tags = self._tags[self._places[i][there], self._graph.mirror[there]]
+        return write_bits(there[alive]) + tags.tobytes()
+
+    # What comes back.
+
+    def _body_bytes(self, sender: Address) -> int:
+        if self._phase.answers is Kind.ADVERTISE:
+            return KEY_BYTES
+        if self._phase.answers is Kind.SHARE:
+            return DIGEST_BYTES + BOX_BYTES * self._design.degree
+        places = self._places[self._index[sender.number]]
+        if self._phase.answers is Kind.CONFIRM:
+            return keys.TAG_BYTES * int(np.count_nonzero(self._alive[places]))
+        boxes = int(np.count_nonzero(self._shared[places]))
+        if self._phase.answers is Kind.UPLOAD:
+            return keys.TAG_BYTES * boxes + self._stream.n_bytes
+        return SHARE_BYTES * boxes
+
+    def _accept(self, sender: Address, body: memoryview) -> None:
+        client = sender.number
+        if self._phase.answers is Kind.ADVERTISE:
+            key = bytes(body)
+            keys.exchange(self._probe, key, client)
+            self._keys[client] = key
+            return
+        i = self._index[client]
+        if self._phase.answers is Kind.SHARE:
+            self._commitments[i] = bytes(body[:DIGEST_BYTES])
+            self._boxes[i] = body[DIGEST_BYTES:]
+            self._shared[i] = True
+            return
+        entries = np.frombuffer(body, np.uint8)
+        boxes = self._shared[self._places[i]]
+        if self._phase.answers is Kind.UPLOAD:
+            tags = keys.TAG_BYTES * int(np.count_nonzero(boxes))
+            self._sum.add(body[tags:], what=f"The upload of {sender}")
+            self._masked[i, boxes] = entries[:tags].reshape(-1, keys.TAG_BYTES)
+            self._alive[i] = True
+        elif self._phase.answers is Kind.CONFIRM:
+            self._tags[i, self._alive[self._places[i]]] = entries.reshape(-1, keys.TAG_BYTES)
+            self._confirmed[i] = True
+        else:
+            self._opening.take(i, boxes, entries.reshape(-1, SHARE_BYTES))
+
+    # The end.
+
+    def _values(self) -> NDArray[np.int64]:
+        try:
+            masks = self._opening.masks(
+                self._ids,
+                shared=self._shared,
+                alive=self._alive,
+                mask_keys=self._keys,
+                commitments=self._commitments,
+                about=self._round_digest,
+                width=self._width,
+                length=self.spec.length,
+            )
+        except ShareError as lacking:
+            raise self.abort(str(lacking)) from None
+        total = self._sum.total[0] - masks
+        # The low W bits, as a signed number: shifted up to the sign of 64 bits and back.
+        up = np.uint64(64 - self._width)
+        values = (total << up).view(np.int64) >> np.int64(64 - self._width)
+        bound = self.spec.sum_bound_of(len(self.uploads))
+        if int(values.max()) > bound or int(values.min()) < -bound:
+            raise self.abort(f"a sum beyond {bound} came out, so somebody's upload was not what it should have been.")
+        return values
+
+
+class PairwiseServer(Server):
+    """Raises SetupError where the setup's tolerance is none."""
+
+    round_class = PairwiseServerRound
+
+    @classmethod
+    def parameters_for(cls, spec: SumSpec, *, members: int, threshold: int) -> str:
+        """Neighbours, threshold and bits of a value at the default tolerance and a full cohort: "k58-t40-18 bits".
+
+        Raises SpecError where a cohort of that size cannot be served.
+        """
+        chosen = design(max(2, spec.max_clients), Tolerance())
+        return f"k{chosen.degree}-t{chosen.threshold}-{width_of(spec)} bits"
+
+    def __init__(self, setup: bytes, identity: Identity, enrolment_public: bytes) -> None:
+        super().__init__(setup, identity, enrolment_public)
+        Tolerance.decode(self.session.setup.public_keys)

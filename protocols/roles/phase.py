@@ -1,0 +1,16 @@
+"""What a protocol declares once, for its server and its clients: which messages go to whom, and what they answer."""
+
+from dataclasses import dataclass
+
+from protocols.codec import Kind
+from protocols.identity import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The server sends `sends` to parties of a role, each of which may answer once, with `answers`."""
+
+    name: str
+    party: Role
+    sends: Kind
+    answers: Kind
