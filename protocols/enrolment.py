@@ -86,7 +86,7 @@ def enrol(
         for number, identity in holders.items():
             public, keys[number] = decryptor_class.new_key(spec, run_id=run_id, roster=roster, identity=identity)
             published += public
-    setup = Setup(protocol, spec, run_id, roster.sign(enrolment), published).to_bytes()
+    setup = Setup(protocol, spec, run_id, roster.sign(enrolment), published).signed(enrolment).to_bytes()
     decryptors: dict[int, Decryptor] = {}
     if decryptor_class is not None:
         for number, identity in holders.items():

@@ -29,7 +29,7 @@ class Session:
         A roster that does not hold exactly this identity is refused: the party would speak and nobody would listen.
         """
         self.setup = Setup.from_bytes(setup)
-        self.roster = self.setup.verify_roster(enrolment_public)
+        self.roster = self.setup.verify(enrolment_public)
         self.identity = identity
         self.me = identity.address
         if self.me.role != role:

@@ -163,4 +163,8 @@ def decode(parameters: Parameters, residues: NDArray[np.uint64], n_clients: int)
     values = fields.reshape(-1)
     if digits.any() or values[parameters.spec.length :].any():
         raise RangeError("it does not decrypt to fields within their bounds: some upload was out of range")
-    return values[: parameters.spec.length]
+    values = values[: parameters.spec.length]
+    reachable = parameters.spec.sum_bound_of(n_clients)
+    if int(np.abs(values).max()) > reachable:
+        raise RangeError(f"it holds a sum beyond {reachable}: some upload was out of range")
+    return values

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import LeftoverError, WrongLengthError
+from protocols.pairwise.graph import MAX_NEIGHBOURS
 from protocols.pairwise.keys import SEAL_BYTES
 from protocols.pairwise.merkle import depth_of
 from protocols.transcript import DIGEST_BYTES
@@ -95,6 +96,9 @@ class Neighbours:
         n = int(np.count_nonzero(advertised))
         path = bytes(reader.take(DIGEST_BYTES * depth_of(n))) if n else b""
         remaining = len(body) - bytes_of(n_roster) - len(path)
+        # Before anything is split: each key takes several times its bytes in Python's memory.
+        if remaining > KEY_BYTES * min(n_roster, MAX_NEIGHBOURS):
+            raise WrongLengthError(f"The list of neighbours holds {remaining} bytes of keys: no client has that many.")
         keys = [bytes(key) for key in pieces(reader.take(remaining - remaining % KEY_BYTES), KEY_BYTES)]
         reader.end()
         return cls(advertised, path, keys)

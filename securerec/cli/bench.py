@@ -87,7 +87,7 @@ def protocols_command(
     ] = None,
     protocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Protocol; repeatable.")] = None,
     dropouts: Annotated[
-        float, typer.Option(min=0, max=0.4, metavar="X", help="Share that leaves after joining.")
+        float, typer.Option(min=0, max=0.4, metavar="X", help="Share gone when uploads are due.")
     ] = 0.0,
     sizes: Annotated[bool, typer.Option("--sizes", help="Only show how large each kind of message is.")] = False,
     json_file: JsonFile = None,

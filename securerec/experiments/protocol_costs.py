@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -22,17 +22,22 @@ from numpy.typing import NDArray
 import protocols
 from protocols.codec import read_frame
 from protocols.pairwise.graph import Tolerance
+from securerec.errors import RunError
 
 NOISE_SIGMA = 2.0
 """Deviation of each client's noise: the least that `securerec run` adds."""
 
 NAIVE = "naive-ckks-vector"
 NAIVE_CLIENTS = 20
+WARM_UP_CLIENTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A sum of `clients` vectors of `length` values that fit `bits` bits before noise."""
+    """A sum of `clients` vectors of `length` values that fit `bits` bits before noise.
+
+    dropouts: share of the clients that are gone when uploads are due.
+    """
 
     protocol: str
     length: int
@@ -121,11 +126,18 @@ def _serve(setting: Setting) -> Cost:
     others.start()
     there.close()
     try:
-        setup, identity, enrolment_public = here.recv()
-        server = protocols.server(setup, protocols.Identity.from_bytes(identity), enrolment_public)
-        # What the first use of a code path loads and compiles is not the second round's cost.
+        # What the first use of a code path loads and compiles is not a round's cost: a small sum goes first.
+        small = replace(setting, clients=min(setting.clients, WARM_UP_CLIENTS))
+        _serve_round(small, _server(here), 0, here)
+        server, before = _server(here), _restart_peak()
+        # The first round agrees on keys that later ones find again: memory is that of both, times are the second's.
         _serve_round(setting, server, 0, here)
-        return _serve_round(setting, server, 1, here)
+        cost = _serve_round(setting, server, 1, here)
+        return replace(cost, peak_mb=max(0.0, _status_mb("VmHWM") - before))
+    except (EOFError, BrokenPipeError):
+        raise RunError(
+            f"the parties of a sum by {setting.protocol} ended before it did: see their message above"
+        ) from None
     finally:
         here.close()
         others.join(10)
@@ -133,7 +145,6 @@ def _serve(setting: Setting) -> Cost:
 
 
 def _serve_round(setting: Setting, server: protocols.Server, round_number: int, pipe: Connection) -> Cost:
-    before = _restart_peak()
     rng = np.random.default_rng(round_number)
     gone = set(rng.choice(setting.clients, int(setting.dropouts * setting.clients), replace=False).tolist())
     sent: dict[protocols.Address, int] = defaultdict(int)
@@ -141,10 +152,11 @@ def _serve_round(setting: Setting, server: protocols.Server, round_number: int, 
     spent: dict[protocols.Address, float] = defaultdict(float)
     receiving = closing = 0.0
     server_round = server.open_round(round_number, context=bytes(32), min_survivors=setting.spec().min_clients)
-    first = True
+    left = False
     while not server_round.done:
+        left = left or server_round.phase == "upload"
         for to, message in server_round.outbox().items():
-            if to.role == "client" and to.number in gone and not first:
+            if to.role == "client" and to.number in gone and left:
                 continue
             pipe.send((to, message))
             answer, seconds = pipe.recv()
@@ -154,13 +166,12 @@ def _serve_round(setting: Setting, server: protocols.Server, round_number: int, 
             started = time.perf_counter()
             server_round.receive(answer)
             receiving += time.perf_counter() - started
-        first = False
         started = time.perf_counter()
         server_round.close_phase()
         closing += time.perf_counter() - started
-    peak = _status_mb("VmHWM")
+    pipe.send((None, None))
     result = server_round.result
-    expected = np.sum([setting.values(client) for client in result.survivors], axis=0)
+    expected = sum((setting.values(client) for client in result.survivors), np.zeros(setting.length, np.int64))
     clients = [address for address in sent if address.role == "client"]
     decryptors = [address for address in sent if address.role == "decryptor"]
     upload = max(sent[address] for address in clients)
@@ -177,12 +188,23 @@ def _serve_round(setting: Setting, server: protocols.Server, round_number: int, 
         1000 * (closing + max((spent[address] for address in decryptors), default=0.0)),
         max((got[address] + sent[address] for address in decryptors), default=0),
         int((result.values != expected).sum()),
-        max(0.0, peak - before),
+        None,
     )
 
 
+def _server(pipe: Connection) -> protocols.Server:
+    setup, identity, enrolment_public = pipe.recv()
+    return protocols.server(setup, protocols.Identity.from_bytes(identity), enrolment_public)
+
+
 def _play_parties(setting: Setting, pipe: Connection) -> None:
-    """Everybody but the server."""
+    """Everybody but the server: first of a small sum, one round, then of the one to be measured."""
+    small = replace(setting, clients=min(setting.clients, WARM_UP_CLIENTS))
+    for each, rounds in ((small, 1), (setting, 2)):
+        _play_rounds(each, rounds, pipe)
+
+
+def _play_rounds(setting: Setting, rounds: int, pipe: Connection) -> None:
     # Masks between neighbours are laid out for the dropouts that a round must withstand.
     tolerance = Tolerance(dropout=max(0.1, round(setting.dropouts, 3)))
     enrolled = protocols.enrol(
@@ -197,6 +219,11 @@ def _play_parties(setting: Setting, pipe: Connection) -> None:
             to, message = pipe.recv()
         except EOFError:
             return
+        if message is None:
+            rounds -= 1
+            if rounds == 0:
+                return
+            continue
         if to.role == "client":
             parties.values.prepare(to.number)
         started = time.perf_counter()

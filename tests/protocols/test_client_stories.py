@@ -1,10 +1,12 @@
 """What a server that lies, or whoever stands between, sends to a client; and what a client may not do itself."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import protocols
 from protocols import Address, ClientRound, EnrolmentKey, Identity, Roster, Setup, SumSpec, errors
 from protocols.codec import HEADER_BYTES, NO_BROADCAST, Kind, read_frame
 from protocols.registry import PROTOCOLS, load
@@ -221,12 +223,36 @@ def made(world: Any, setup: Setup, identity: Identity | None = None, pinned: byt
 def test_a_roster_that_the_server_made_itself(world: Any) -> None:
     own = EnrolmentKey.generate()
     setup = Setup.from_bytes(world.run.setup)
-    roster = setup.verify_roster(world.run.enrolment.public)
+    roster = setup.verify(world.run.enrolment.public)
     forged = Setup(setup.protocol, setup.spec, setup.run_id, roster.sign(own), setup.public_keys)
     with pytest.raises(errors.RosterError, match="not signed by the pinned enrolment key"):
         made(world, forged)
     with pytest.raises(errors.IdentityError, match="32 bytes"):
         made(world, setup, pinned=b"short")
+
+
+def test_a_setup_that_names_a_weaker_protocol_or_other_numbers(world: Any) -> None:
+    # Else a lying server could hand out a setup of the protocol that hides nothing, and read the uploads.
+    setup = Setup.from_bytes(world.run.setup)
+    weaker = "plain" if setup.protocol != "plain" else "ckks"
+    lies = (
+        replace(setup, protocol=weaker),
+        replace(setup, spec=SumSpec(40, 5, 1, 100)),
+        replace(setup, run_id=b"another"),
+        replace(setup, public_keys=setup.public_keys + b"\0"),
+        replace(setup, signature=bytes(64)),
+        setup.signed(EnrolmentKey.generate()),
+    )
+    for lie in lies:
+        for make in (made, other_parties):
+            with pytest.raises(errors.SetupError, match="setup is not signed by the pinned enrolment key"):
+                make(world, lie)
+
+
+def other_parties(world: Any, setup: Setup) -> Any:
+    """A client by the public way in, which follows what the setup says."""
+    identity = world.identity("client", 2)
+    return protocols.client(setup.to_bytes(), identity, world.run.enrolment.public, min_survivors=1)
 
 
 def test_a_roster_without_this_client_or_with_other_keys_for_it(world: Any) -> None:
@@ -243,19 +269,19 @@ def test_a_public_key_that_the_server_made_itself(ckks: Any, make_world: Any) ->
     other = Setup.from_bytes(make_world("ckks").run.setup)
     key, own_signature = other.public_keys[:-64], setup.public_keys[-64:]
     for keys in (other.public_keys, key + own_signature, key + bytes(64)):
-        swapped = Setup(setup.protocol, setup.spec, setup.run_id, setup.roster, keys)
+        swapped = Setup(setup.protocol, setup.spec, setup.run_id, setup.roster, keys).signed(ckks.run.enrolment)
         with pytest.raises(errors.SetupError, match="not signed by the decryptor"):
             made(ckks, swapped)
     for keys in (b"", setup.public_keys[:-1], setup.public_keys + b"\0"):
         with pytest.raises(errors.SetupError, match="bytes; .* were expected"):
-            made(ckks, Setup(setup.protocol, setup.spec, setup.run_id, setup.roster, keys))
+            made(ckks, replace(setup, public_keys=keys).signed(ckks.run.enrolment))
 
 
 @pytest.mark.parametrize("changed", ["spec", "run_id", "roster"])
 def test_a_decryptors_key_signed_for_something_else(ckks: Any, changed: str) -> None:
     # The signature binds the key to specification, run and roster: a server cannot lower what a sum needs.
     setup = Setup.from_bytes(ckks.run.setup)
-    roster = setup.verify_roster(ckks.run.enrolment.public)
+    roster = setup.verify(ckks.run.enrolment.public)
     smaller = Roster(roster.server, roster.clients[:4], roster.decryptors, roster.threshold, roster.tolerated)
     other = Setup(
         "ckks",
@@ -265,4 +291,4 @@ def test_a_decryptors_key_signed_for_something_else(ckks: Any, changed: str) -> 
         setup.public_keys,
     )
     with pytest.raises(errors.SetupError, match="not signed by the decryptor"):
-        made(ckks, other)
+        made(ckks, other.signed(ckks.run.enrolment))

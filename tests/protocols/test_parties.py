@@ -27,10 +27,10 @@ def test_a_protocol_without_decryptors_has_none() -> None:
 def test_a_committee_of_several_is_refused_by_a_protocol_of_one_decryptor() -> None:
     run = enrol("ckks", SPEC, run_id=b"run", client_ids=(1, 2))
     setup = Setup.from_bytes(run.setup)
-    roster = setup.verify_roster(run.enrolment.public)
+    roster = setup.verify(run.enrolment.public)
     members = tuple(Identity.generate("decryptor", number).public for number in range(3))
     several = Roster(roster.server, roster.clients, members, 2, 0).sign(run.enrolment)
-    other = Setup("ckks", SPEC, b"run", several, setup.public_keys).to_bytes()
+    other = Setup("ckks", SPEC, b"run", several, setup.public_keys).signed(run.enrolment).to_bytes()
     with pytest.raises(errors.RosterError, match="one decryptor, not 3"):
         protocols.client(other, run.client_identities[1], run.enrolment.public, min_survivors=2)
 

@@ -82,7 +82,7 @@ def test_arbitrary_bytes_are_no_setup_and_no_roster(data: bytes) -> None:
 
 def test_a_setup_cut_or_padded_or_of_another_version_is_refused() -> None:
     data = plain_setup()
-    for wrong in (data[:-1], data + b"\0", data[:4] + b"\2" + data[5:], b"S" + data[1:], data[:10], b""):
+    for wrong in (data[:-1], data + b"\0", data[:4] + b"\1" + data[5:], b"S" + data[1:], data[:10], b""):
         with pytest.raises(SetupError, match="[.]$"):
             Setup.from_bytes(wrong)
     with pytest.raises(WrongProtocolError, match="number 250"):

@@ -141,5 +141,5 @@ def test_bad_manifests_are_refused_by_name(vector: dict[str, Any]) -> None:
 
 
 def test_the_parties_of_the_vectors_are_those_of_their_roster() -> None:
-    roster = Setup.from_bytes(SETUP).verify_roster(PINNED)
+    roster = Setup.from_bytes(SETUP).verify(PINNED)
     assert {Address(p["role"], p["number"]) for p in RUN["parties"]} == set(roster.parties)

@@ -31,7 +31,7 @@ class World:
     def __post_init__(self) -> None:
         run = enrol("pairwise", self.spec, run_id=b"run", client_ids=self.ids)
         setup = replace(Setup.from_bytes(run.setup), public_keys=self.tolerance.encode())
-        self.run = replace(run, setup=setup.to_bytes())
+        self.run = replace(run, setup=setup.signed(run.enrolment).to_bytes())
         self.makers = {i: self.run.client(i) for i in self.ids}
         self.server_role = self.run.server()
         self.open()

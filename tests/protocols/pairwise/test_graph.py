@@ -107,7 +107,7 @@ def test_a_client_takes_no_part_where_the_setup_tolerates_too_little() -> None:
     setup = Setup.from_bytes(run.setup)
     for public_keys in (graph._TOLERANCE.pack(100, 0), bytes(3), bytes(5)):
         with pytest.raises(SetupError):
-            replace(run, setup=replace(setup, public_keys=public_keys).to_bytes()).client(3)
+            replace(run, setup=replace(setup, public_keys=public_keys).signed(run.enrolment).to_bytes()).client(3)
     assert Tolerance.decode(Tolerance(0.25, 0.125).encode()) == Tolerance(0.25, 0.125)
 
 

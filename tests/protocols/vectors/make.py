@@ -37,7 +37,11 @@ SERVER = identity("server", 0)
 CLIENTS = [identity("client", number) for number in (0, 7, 2**63 - 1)]
 DECRYPTORS = [identity("decryptor", number) for number in (0, 1, 2)]
 ROSTER = Roster(SERVER.public, tuple(c.public for c in CLIENTS), tuple(d.public for d in DECRYPTORS), 2, 0)
-SETUP = Setup("ckks", SumSpec(10, 3, 2, 100, 2.5), b"vectors", ROSTER.sign(ENROLMENT), b"public keys").to_bytes()
+SETUP = (
+    Setup("ckks", SumSpec(10, 3, 2, 100, 2.5), b"vectors", ROSTER.sign(ENROLMENT), b"public keys")
+    .signed(ENROLMENT)
+    .to_bytes()
+)
 SERVER_SESSION = Session(SETUP, SERVER, ENROLMENT.public, role="server")
 CLIENT_SESSION = Session(SETUP, CLIENTS[1], ENROLMENT.public, role="client")
 MEMBER_SESSION = Session(SETUP, DECRYPTORS[0], ENROLMENT.public, role="decryptor")
