@@ -16,6 +16,7 @@ from protocols.ckks.parameters import Parameters
 from protocols.ckks.seal_bytes import SealBytes, make_context
 from protocols.ckks.wire import public_key_streams
 from protocols.errors import NoiseError, RangeError
+from protocols.grid import centred, fields_of, nearest
 from protocols.ring import Ring
 
 
@@ -66,30 +67,18 @@ class SecretKey:
 def decode(parameters: Parameters, residues: NDArray[np.uint64], n_clients: int, *, what: str) -> NDArray[np.int64]:
     """Decrypted coefficients (data primes, n_coefficients) to the exact sums (length,) int64.
 
-    Arithmetic on Python's integers throughout. Raises NoiseError if a coefficient is further from the grid than
+    Raises NoiseError if a coefficient is further from the grid than
     `n_clients` honest encryptions can bring it, RangeError if it holds no fields within the bounds.
     """
-    modulus, scale, bound = parameters.modulus, parameters.scale, parameters.spec.sum_bound
-    combined = np.zeros(parameters.n_coefficients, object)
-    for row, q in zip(residues, parameters.data_primes, strict=True):
-        others = modulus // q
-        combined += row.astype(object) * (others * pow(others, -1, q))
-    # The lowest representative is -modulus / 2; adding half a step rounds to the nearest point of the grid.
-    centred = (combined + modulus // 2) % modulus - modulus // 2
-    grid = (centred + scale // 2) // scale
-    noise = int(np.abs(centred - grid * scale).max())
+    scale, spec = parameters.scale, parameters.spec
+    grid, noise = nearest(centred(residues, parameters.data_primes), scale)
     limit = parameters.noise_bound(n_clients)
     if noise > limit:
         raise NoiseError(
             f"Noise too large: {what} lies {noise / scale:.3f} of a step off the grid, and {n_clients} honest clients "
             f"stay within {limit / scale:.3f}. It was tampered with, or encrypted under another key."
         )
-    digits = grid + bound * sum(parameters.radix**f for f in range(parameters.fields))
-    fields = np.empty((parameters.fields, parameters.n_coefficients), np.int64)
-    for field in fields:
-        field[:] = digits % parameters.radix - bound
-        digits //= parameters.radix
-    values = fields.reshape(-1)
-    if digits.any() or values[parameters.spec.length :].any():
+    values = fields_of(grid, radix=parameters.radix, fields=parameters.fields, bound=spec.sum_bound, length=spec.length)
+    if values is None:
         raise RangeError(f"{what} does not decrypt to fields within their bounds: some upload was out of range.")
-    return values[: parameters.spec.length]
+    return values

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protocols.committee.gaussian import sample
 from protocols.committee.parameters import SIGMA, Parameters
 from protocols.errors import NoiseError, RangeError
+from protocols.grid import centred, fields_of, nearest
 from protocols.ring import Ring, _high
 
 
@@ -133,38 +134,21 @@ def _subtract_products(
 def decode(parameters: Parameters, residues: NDArray[np.uint64], n_clients: int) -> NDArray[np.int64]:
     """Decrypted coefficients (primes, n_coefficients) to the exact sums (length,) int64.
 
-    On 64-bit integers for one prime, on Python's for several. Raises NoiseError if a coefficient is further from the
+    Raises NoiseError if a coefficient is further from the
     grid than `n_clients` honest encryptions can bring it, RangeError if it holds no fields within the bounds.
     """
-    modulus, scale, bound = parameters.modulus, parameters.scale, parameters.spec.sum_bound
-    centred: NDArray[np.int64] | NDArray[np.object_]
-    if len(parameters.primes) == 1:
-        centred = residues[0].view(np.int64).copy()
-        centred[centred > modulus // 2] -= modulus
-    else:
-        combined = np.zeros(parameters.n_coefficients, object)
-        for row, q in zip(residues, parameters.primes, strict=True):
-            others = modulus // q
-            combined += row.astype(object) * (others * pow(others, -1, q))
-        centred = (combined + modulus // 2) % modulus - modulus // 2
-    grid = (centred + scale // 2) // scale
-    noise = int(np.abs(centred - grid * scale).max())
+    scale, spec = parameters.scale, parameters.spec
+    grid, noise = nearest(centred(residues, parameters.primes), scale)
     limit = parameters.noise_bound(n_clients)
     if noise > limit:
         raise NoiseError(
             f"it lies {noise / scale:.3f} of a step off the grid, and {n_clients} honest clients stay within "
             f"{limit / scale:.3f}: some client's shares do not belong to its ciphertext, or an answer was wrong"
         )
-    digits = grid + bound * sum(parameters.radix**f for f in range(parameters.fields))
-    fields = np.empty((parameters.fields, parameters.n_coefficients), np.int64)
-    for field in fields:
-        field[:] = digits % parameters.radix - bound
-        digits //= parameters.radix
-    values = fields.reshape(-1)
-    if digits.any() or values[parameters.spec.length :].any():
+    values = fields_of(grid, radix=parameters.radix, fields=parameters.fields, bound=spec.sum_bound, length=spec.length)
+    if values is None:
         raise RangeError("it does not decrypt to fields within their bounds: some upload was out of range")
-    values = values[: parameters.spec.length]
-    reachable = parameters.spec.sum_bound_of(n_clients)
+    reachable = spec.sum_bound_of(n_clients)
     if int(np.abs(values).max()) > reachable:
         raise RangeError(f"it holds a sum beyond {reachable}: some upload was out of range")
     return values
