@@ -8,16 +8,17 @@ What the threshold t is for. Let every honest client have L corrupt neighbours o
 2 t > k + L + 2 R whichever side is which. Then, whatever a server says to whom:
 
 1. No client's two secrets are both opened: an honest neighbour gives one kind of share, so both kinds together need
-2 t <= k + L + R. 2. A client that helps to unmask is not opened as one that left. It helps only if t neighbours
-confirmed a survivor set    with itself in it; an honest one of them gives no share of its mask key, so that too would
-need 2 t <= k + L + R. 3. Whoever is opened as a survivor has an honest helper before it and one behind it, for one
-side and all corrupt ones    are too few: k/2 + R < t. By 2 no helper is opened as gone; each was shown a proof that
-the two are masked with each    other; so whoever learns a sum with one in it has the other in it. Suppose two such
-sums, apart. Both go round the ring    in steps of at most k/2, so somewhere u of the one is followed by v of the
-other, at a distance d <= k/2 with members    of neither between. The k + d + 1 places within k/2 of either hold u,
-its at least t - X_u honest helpers, v, and its    t - X_v; and no member on d - 1 places between, nor on corrupt
-ones. Counting gives 2 t <= k + (corrupt near both) +    (corrupt between) <= k + L + 2 R. So the server opens one
-sum, over all honest helpers and more, or none.
+   2 t <= k + L + R.
+2. A client that helps to unmask is not opened as one that left. It helps only if t neighbours confirmed a survivor set
+   with itself in it; an honest one of them gives no share of its mask key, so that too would need 2 t <= k + L + R.
+3. Whoever is opened as a survivor has an honest helper before it and one behind it, for one side and all corrupt ones
+   are too few: k/2 + R < t. By 2 no helper is opened as gone; each was shown a proof that the two are masked with each
+   other; so whoever learns a sum with one in it has the other in it. Suppose two such sums, apart. Both go round the
+   ring in steps of at most k/2, so somewhere u of the one is followed by v of the other, at a distance d <= k/2 with
+   members of neither between. The k + d + 1 places within k/2 of either hold u, its at least t - X_u honest helpers,
+   v, and its t - X_v; and no member on d - 1 places between, nor on corrupt ones. Counting gives
+   2 t <= k + (corrupt near both) + (corrupt between) <= k + L + 2 R. So the server opens one sum, over all honest
+   helpers and more, or none.
 
 Not proved: that two far parts of the ring saw the same survivor set. A server can tell them different ones, of which
 each is large enough, and so open fewer survivors in all than each part was told; each of them still has t - L - R
