@@ -1,11 +1,18 @@
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from securerec.data import cache
 from securerec.data.dataset import BY_ROW, Dataset
 from securerec.data.interactions import Interactions
+
+# A loaded machine is no failure: nothing here is a test of time.
+hypothesis.settings.register_profile(
+    "securerec", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("securerec")
 
 
 @pytest.fixture(autouse=True)
