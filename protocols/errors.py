@@ -4,6 +4,8 @@
 class ProtocolError(Exception):
     """Base of all refusals of this package."""
 
+    exit_code = 8
+
 
 class SpecError(ProtocolError):
     """A sum was specified with numbers that make no sense, or that no parameter set can carry."""

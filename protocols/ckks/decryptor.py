@@ -5,8 +5,6 @@ the sum of those uploads it cannot see: a lying server can have a sum of its own
 crafted one can reveal the key. `ckks-committee` is for those who cannot accept that.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +19,8 @@ from protocols.spec import SumSpec
 
 
 class CkksDecryptor(Decryptor[NDArray[np.uint64]]):
-    def __init__(self, setup: bytes, identity: Identity, enrolment_public: bytes, *, key: SecretKey, **floor: Any):
+    def _prepare(self, key: SecretKey) -> None:
         """key: what `new_key` made for this setup; SetupError if it is another's."""
-        super().__init__(setup, identity, enrolment_public, key=key, **floor)
         if read_public_key(self.session) != key.public:
             raise SetupError("The setup's public key is not the one that this decryptor holds the secret for.")
         self._key = key

@@ -8,7 +8,6 @@ look into its memory has to end its process.
 """
 
 import hmac
-from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +18,7 @@ from protocols.committee.boxes import box_key, open_box
 from protocols.committee.expansion import share_from_seed
 from protocols.committee.wire import entries, parameters_of, round_digest, write_complaints
 from protocols.errors import LeftoverError, PhaseError, ResidueError, SpentRoundError
-from protocols.identity import Address, Identity
+from protocols.identity import Address
 from protocols.manifest import Manifest
 from protocols.roles.decryptor import Decryptor, Request
 
@@ -43,18 +42,8 @@ class Member(Decryptor[_Opened]):
 
     checks_signatures = False
 
-    def __init__(
-        self,
-        setup: bytes,
-        identity: Identity,
-        enrolment_public: bytes,
-        *,
-        answered: MutableMapping[int, bytes],
-        min_survivors: int = 1,
-        key: None = None,
-    ) -> None:
-        """See `Decryptor`; there is no key beside the identity's. Raises SpecError where no set carries the sum."""
-        super().__init__(setup, identity, enrolment_public, answered=answered, min_survivors=min_survivors)
+    def _prepare(self, key: None) -> None:
+        """Raises SpecError where no parameter set carries the sum."""
         self._parameters = parameters_of(self.session)
         numbers = [party.number for party in self.session.roster.decryptors]
         self._place = numbers.index(self.session.me.number)

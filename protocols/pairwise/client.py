@@ -7,7 +7,6 @@ copy of them stays in memory, but nothing keeps a reference, and none is ever wr
 
 import os
 from bisect import bisect_left
-from collections.abc import MutableMapping
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -213,14 +212,5 @@ class PairwiseClient(Client):
 
     round_class = PairwiseClientRound
 
-    def __init__(
-        self,
-        setup: bytes,
-        identity: Identity,
-        enrolment_public: bytes,
-        *,
-        min_survivors: int,
-        answered: MutableMapping[int, bytes] | None = None,
-    ) -> None:
-        super().__init__(setup, identity, enrolment_public, min_survivors=min_survivors, answered=answered)
+    def _prepare(self) -> None:
         Tolerance.decode(self.session.setup.public_keys)

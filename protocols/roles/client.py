@@ -49,6 +49,10 @@ class Client:
         self.session = Session(setup, identity, enrolment_public, role="client")
         self.min_survivors = min_survivors
         self._answered: MutableMapping[int, bytes] = {} if answered is None else answered
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What a protocol's clients check or load once, from `self.session`. Raises a ProtocolError to refuse it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.session})"

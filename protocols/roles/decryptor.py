@@ -70,6 +70,10 @@ class Decryptor(ABC, Generic[Examined]):
         self.spec: SumSpec = self.session.setup.spec
         self.min_survivors = min_survivors
         self._answered = answered
+        self._prepare(key)
+
+    def _prepare(self, key: Any) -> None:
+        """What a protocol's decryptors check or load once. key: what `new_key` returned. Raises a ProtocolError."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.session}, rounds_answered={len(self._answered)})"

@@ -4,6 +4,8 @@ import sys
 
 import typer
 
+from attacks.errors import AttackError
+from protocols.errors import ProtocolError
 from securerec.errors import SecurerecError
 
 app = typer.Typer(
@@ -43,19 +45,10 @@ def main() -> None:
         _leave(" ".join(error.format_message().split()), 2)  # type: ignore[attr-defined]
     except typer.Abort:
         _leave("stopped", 130)
-    except SecurerecError as error:
+    except (SecurerecError, AttackError, ProtocolError) as error:
         _leave(str(error), error.exit_code)
     except OSError as error:
         _leave(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
-    except Exception as error:
-        from attacks.errors import AttackError
-        from protocols.errors import ProtocolError
-
-        if isinstance(error, AttackError):
-            _leave(str(error), error.exit_code)
-        if isinstance(error, ProtocolError):
-            _leave(str(error), 8)
-        raise
 
 
 def _leave(message: str, code: int) -> None:

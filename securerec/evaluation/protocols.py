@@ -1,7 +1,7 @@
 """What the held-out item is ranked against: a fixed sample, or the whole catalogue.
 
-`published` and `clean` are both `evaluate_sampled` on the same candidates; they differ only in which items the model
-was allowed to train on as negatives. `full` is `evaluate_full`.
+`published` and `clean` are both `sampled_ranks` on the same candidates; they differ only in which items the model
+was allowed to train on as negatives. `full` is `full_ranks`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -93,18 +93,6 @@ def full_ranks(score: Scorer, split: Split, *, held_out: Literal["test", "valida
             present[known, split.validation[chunk[known]]] = False
         parts.append(ranking.better_and_tied_at(scores, targets[chunk], present))
     return _joined(users, parts)
-
-
-def evaluate_sampled(score: Scorer, candidates: NDArray[np.int32], ks: Sequence[int]) -> dict[str, float]:
-    """Hit rate and NDCG against sampled candidates; see `sampled_ranks`. Raises ValueError without users."""
-    return sampled_ranks(score, candidates).metrics(ks)
-
-
-def evaluate_full(
-    score: Scorer, split: Split, ks: Sequence[int], *, held_out: Literal["test", "validation"] = "test"
-) -> dict[str, float]:
-    """Hit rate and NDCG against the whole catalogue; see `full_ranks`. Raises ValueError without users."""
-    return full_ranks(score, split, held_out=held_out).metrics(ks)
 
 
 def _scored(score: Scorer, users: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

@@ -155,22 +155,15 @@ class RunFolder:
             raise RunError(f"{path} is damaged: it is not one JSON object")
         return value
 
-    def attempt(self, round_number: int, digest: str) -> int:
-        """Which attempt at a round it is to upload updates of this digest: 1, unless another one left before a crash.
+    def attempts(self, round_number: int) -> list[str]:
+        """Digests of the updates that were about to leave in this round, each time it was tried with others."""
+        sent = self._json("devices/sent.json") if (self.devices / "sent.json").exists() else {}
+        return list(sent["digests"]) if sent.get("round") == round_number else []
 
-        Written before anything is uploaded. The same updates again are the same attempt: their noise is the same too.
-        """
-        path = self.devices / "sent.json"
-        last = self._json("devices/sent.json") if path.exists() else {}
-        if last.get("round") == round_number:
-            if last.get("digest") == digest:
-                return int(last["attempt"])
-            attempt = int(last["attempt"]) + 1
-        else:
-            attempt = 1
-        record = {"round": round_number, "digest": digest, "attempt": attempt}
-        write_atomic(path, json.dumps(record).encode(), private=True)
-        return attempt
+    def write_attempts(self, round_number: int, digests: list[str]) -> None:
+        """Remember them; to be written before anything is uploaded."""
+        record = {"round": round_number, "digests": digests}
+        write_atomic(self.devices / "sent.json", json.dumps(record).encode(), private=True)
 
     def check_ledger(self, *, up_to: int) -> None:
         """Raise PrivacyError unless the ledger has every round up to this one: a lost line would lower epsilon."""

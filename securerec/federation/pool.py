@@ -43,6 +43,8 @@ class DevicePool:
         for executor in self._executors:
             executor.shutdown(wait=error is None, cancel_futures=True)
         self._executors = []
+        # Where this process played the devices, their keys go with them.
+        _hosts.clear()
 
     def parts(self, clients: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Which clients each worker plays, dealt in turn; the same for the same clients."""

@@ -197,10 +197,14 @@ class Run:
     def _spend(self, round_number: int, update: CohortUpdate) -> None:
         """Write a round's event before its first upload leaves; it stays spent whatever happens then.
 
-        Raises PrivacyError when that would exceed the epsilon the run was begun with.
+        After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
+        PrivacyError when that would exceed the epsilon the run was begun with.
         """
-        settings, ledger = self.config.privacy, self.folder.ledger
-        event = self.promise.event(round_number, self.folder.attempt(round_number, update.digest()))
+        settings, ledger, digest = self.config.privacy, self.folder.ledger, update.digest()
+        attempts = self.folder.attempts(round_number)
+        if digest not in attempts:
+            attempts.append(digest)
+        event = self.promise.event(round_number, attempts.index(digest) + 1)
         known = ledger.events()
         after = (*known, *(() if event in known else (event,)))
         for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
@@ -209,6 +213,7 @@ class Run:
                     f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "
                     "uploads differ from those that left before the run was interrupted"
                 )
+        self.folder.write_attempts(round_number, attempts)
         ledger.append(event)
 
     @property

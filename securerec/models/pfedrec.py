@@ -24,7 +24,7 @@ class PFedRec:
     """Hyper-parameters of local training; the defaults are the paper's code's.
 
     dim: length of an item row. score_lr: learning rate of the score function. item_lr_factor: the item rows' learning
-    rate is `score_lr_paper * n_items * item_lr_factor`, see `item_lr`. batch_size: samples a step. negatives: drawn
+    rate over n_items, see `item_lr`. batch_size: samples a step. negatives: drawn
     anew for every positive in every round. epochs: passes over the round's samples. table_scale, function_scale:
     deviation of the initial item table, and half-width of the initial score functions times sqrt(dim).
     """
@@ -39,8 +39,10 @@ class PFedRec:
     function_scale: float = 1.0
 
     def item_lr(self, n_items: int) -> float:
-        """The paper's code uses 0.1 x n_items x 80: large, since the loss is a mean over a batch of which a row sees
-        one sample.
+        """Learning rate of the item rows, `item_lr_factor * n_items`.
+
+        The paper's code has 0.1 x 80 x n_items: large, since the loss is a mean over a batch of which a row sees one
+        sample.
         """
         return self.item_lr_factor * n_items
 
@@ -49,9 +51,7 @@ class PFedRec:
         return (self.table_scale * rng.standard_normal((n_items, self.dim))).astype(np.float32)
 
     def initial_functions(self, n_users: int, rng: np.random.Generator) -> ScoreFunctions:
-        """Uniform in +-function_scale / sqrt(dim), as torch's Linear has them at 1; every user the same in the
-        paper's code.
-        """
+        """The same for every user: uniform in +-function_scale / sqrt(dim), as torch has a Linear layer at 1."""
         width = self.function_scale / np.sqrt(self.dim)
         drawn = rng.uniform(-width, width, (1, self.dim + 1)).astype(np.float32)
         return ScoreFunctions(np.repeat(drawn[:, :-1], n_users, axis=0), np.repeat(drawn[0, -1:], n_users))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from securerec.data.interactions import Interactions
 from securerec.data.splits import Split
 from securerec.evaluation import protocols
-from securerec.evaluation.protocols import evaluate_full, evaluate_sampled, full_ranks, sampled_ranks
+from securerec.evaluation.protocols import full_ranks, sampled_ranks
 
 
 def scorer_of(table):
@@ -50,7 +50,7 @@ def test_full_ranking_equals_ranking_an_explicit_candidate_set(seed, held_out):
     table = rng.integers(0, 6, (30, 40)).astype(np.float32)
     if not np.any(split.test >= 0):
         return
-    measured = evaluate_full(scorer_of(table), split, [3], held_out=held_out)
+    measured = full_ranks(scorer_of(table), split, held_out=held_out).metrics([3])
     assert measured["hr@3"] == pytest.approx(slow_full(table, split, 3, held_out))
 
 
@@ -67,7 +67,7 @@ def test_sampled_ranking_looks_only_at_the_candidates():
     candidates = np.array([[2, 1, 0], [2, 1, -1]], dtype=np.int32)
     ranks = sampled_ranks(scorer_of(table), candidates)
     assert ranks.better.tolist() == [1, 0]
-    assert evaluate_sampled(scorer_of(table), candidates, [1, 2]) == pytest.approx(
+    assert sampled_ranks(scorer_of(table), candidates).metrics([1, 2]) == pytest.approx(
         {"hr@1": 0.5, "ndcg@1": 0.5, "hr@2": 1.0, "ndcg@2": (1 + 1 / np.log2(3)) / 2}
     )
 
@@ -86,7 +86,7 @@ def test_users_without_a_held_out_item_are_skipped_and_never_scored():
 
 def test_nobody_to_evaluate_is_an_error():
     with pytest.raises(ValueError, match="no user has a held-out item"):
-        evaluate_sampled(scorer_of(np.zeros((1, 3), dtype=np.float32)), np.full((1, 2), -1, dtype=np.int32), [10])
+        sampled_ranks(scorer_of(np.zeros((1, 3), dtype=np.float32)), np.full((1, 2), -1, dtype=np.int32)).metrics([10])
 
 
 def test_chunks_bound_the_scores_held_at_once_and_change_nothing(monkeypatch):

@@ -288,6 +288,8 @@ def test_other_updates_after_a_crash_get_other_noise_and_are_charged_or_refused(
     budget = settings(**PLAIN, training={"rounds": 1})
     assert len(recorded(budget, tmp_path / "budget")) == 2
     assert [event.label for event in Ledger(tmp_path / "budget" / "ledger.jsonl").events()] == ["round 1"]
+    # What was refused left no trace: with the updates of before the run goes on.
+    results.execute(Run(RunFolder.open(tmp_path / "budget"), toy), 1, lambda progress: None)
 
 
 def test_a_finished_run_keeps_no_keys(tmp_path: Path, toy: Dataset) -> None:
