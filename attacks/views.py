@@ -4,8 +4,8 @@ An attack receives an `UploadView` and nothing else, so it cannot peek: no field
 themselves when made and raise `ViewError`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Self, get_args
 
 import numpy as np
@@ -166,40 +166,77 @@ class UploadView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """One attribute of each client. names: the classes; codes: (n,) int16, the place in `names`, -1 where unknown."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int16]
+
+    def __post_init__(self) -> None:
+        _check_dtype("codes", self.codes, np.int16, 1)
+        if len(self.codes) and not -1 <= int(self.codes.min()) <= int(self.codes.max()) < len(self.names):
+            raise ViewError(
+                f"codes must lie between -1 and {len(self.names) - 1}, the last of {len(self.names)} classes"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise ViewError("the names of an attribute's classes must differ")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """Each client's training positives: what attacks guess at and never receive.
+    """Each client's training positives and attributes: what attacks guess at and never receive.
 
     clients: (n,) int64 pseudonyms as in the views. Client c's items are items[offsets[c]:offsets[c + 1]], distinct.
-    offsets: (n + 1,) int64; items: (total,) int32.
+    offsets: (n + 1,) int64; items: (total,) int32. attributes: such as "gender", in the order of `clients`.
     """
 
     n_items: int
     clients: NDArray[np.int64]
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
+    attributes: Mapping[str, Labels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_clients(self.clients)
+        for name, labels in self.attributes.items():
+            if len(labels.codes) != len(self.clients):
+                raise ViewError(f"the attribute {name} labels {len(labels.codes)} of {len(self.clients)} clients")
         _check_lists("items", len(self.clients), self.offsets, self.items)
         _check_range("items", self.items, self.n_items)
 
     @classmethod
-    def from_lists(cls, n_items: int, clients: NDArray[np.int64], items: Sequence[NDArray[np.int32]]) -> Self:
+    def from_lists(
+        cls,
+        n_items: int,
+        clients: NDArray[np.int64],
+        items: Sequence[NDArray[np.int32]],
+        attributes: Mapping[str, Labels] | None = None,
+    ) -> Self:
         """From one array of item numbers a client; repeats are dropped."""
         distinct = [np.unique(each) for each in items]
         joined = np.concatenate(distinct) if distinct else np.zeros(0)
-        return cls(n_items, clients, _offsets(distinct), joined.astype(np.int32))
+        return cls(n_items, clients, _offsets(distinct), joined.astype(np.int32), attributes or {})
+
+    def places(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these clients stand in `self.clients`. Raises ViewError for a client unknown here."""
+        order = np.argsort(self.clients)
+        found = np.minimum(np.searchsorted(self.clients, clients, sorter=order), len(order) - 1)
+        places = order[found]
+        strangers = clients[self.clients[places] != clients]
+        if len(strangers):
+            raise ViewError(f"the truth has no client {strangers[0]}: it belongs to another run")
+        return places
 
     def positives(self, clients: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(len(clients), n_items), True where the client has the item. Raises ViewError for a client unknown here."""
-        index = {int(client): at for at, client in enumerate(self.clients)}
         mask = np.zeros((len(clients), self.n_items), dtype=np.bool_)
-        for row, client in enumerate(clients.tolist()):
-            if client not in index:
-                raise ViewError(f"the truth has no client {client}: it belongs to another run")
-            at = index[client]
+        for row, at in enumerate(self.places(clients).tolist()):
             mask[row, self.items[self.offsets[at] : self.offsets[at + 1]]] = True
         return mask
+
+    def labels(self, attribute: str, clients: NDArray[np.int64]) -> NDArray[np.int16]:
+        """(len(clients),) codes of that attribute. Raises ViewError for a client unknown here."""
+        return self.attributes[attribute].codes[self.places(clients)]
 
 
 def _offsets(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from attacks import Finding, run_attacks, storage
-from securerec.audit.recording import TRUTH_FILE, view_files
+from attacks import Finding, run_attacks
+from securerec.audit.recording import recorded_case
 from securerec.cli.output import JsonFile, emit
 from securerec.cli.run import RunPath
 from securerec.errors import RunError
@@ -33,29 +32,27 @@ def audit_command(
     popularity.
     """
     folder = RunFolder.open(run)
-    files = view_files(folder.views) if folder.views.is_dir() else []
-    if not files:
+    if not any(folder.views.glob("round-*")):
         raise RunError(f"{run} has no recorded views: run again with --record-views (they are secret data)")
-    console = Console(stderr=True)
-    truth, rng, findings = storage.load_truth(folder.views / TRUTH_FILE), np.random.default_rng(seed), []
+    case, console = recorded_case(folder.views), Console(stderr=True)
     with console.status("attacking ...") as status:
-        for file in files:
-            status.update(f"attacking {file.name} ...")
-            findings += run_attacks([storage.load_view(file)], truth, None, rng)
+        findings = run_attacks(case, seed=seed, before=lambda attack: status.update(f"attacking: {attack.name} ..."))
     emit({"findings": [finding.to_json() for finding in findings]}, json_file, _table(findings))
 
 
 def _table(findings: list[Finding]) -> RenderableType:
     table = Table(
-        title="Who interacted with what: AUC, mean over clients (95% interval)", title_justify="left",
-        caption=f"By chance .5. {max(it.n for it in findings)} clients. Beyond: AUC minus popularity's.",
-        caption_justify="left",
+        title="What the views gave away (95% intervals)", title_justify="left",
+        caption="Beyond: the result minus its control's. Controls need no view.", caption_justify="left",
     )  # fmt: skip
-    for column in ("attack", "round", "what was seen", "AUC", "popularity", "beyond"):
+    for column in ("attack", "round", "what was seen", "reached", "control", "beyond"):
         table.add_column(column, justify="left" if column in ("attack", "what was seen") else "right")
     for it in findings:
+        result, beyond = it.result, it.beyond
         table.add_row(
-            it.attack, str(it.round), VIEWS[it.view], f"{it.auc:.3f}\n({it.low:.3f} to {it.high:.3f})",
-            f"{it.popularity_auc:.3f}", f"{it.advantage:+.3f}\n({it.advantage_low:+.3f} to {it.advantage_high:+.3f})",
+            f"{it.attack}\n{it.target}", ", ".join(map(str, it.rounds)), VIEWS.get(it.view, it.view),
+            f"{it.measure} {result.mean:.3f}\n({result.low:.3f} to {result.high:.3f})",
+            f"{it.against}\n{it.controls[it.against].mean:.3f}",
+            f"{beyond.mean:+.3f}\n({beyond.low:+.3f} to {beyond.high:+.3f})",
         )  # fmt: skip
     return table

@@ -71,7 +71,8 @@ def execute(run: Run, json_file: str | None) -> None:
     processes = run.config.protocol.workers or usable_cores()
     recorder = None
     if run.config.views.record_views:
-        recorder = ViewRecorder(run.folder.views, run.split.train, run.promise.quantiser)
+        model = run.config.training.model()
+        recorder = ViewRecorder(run.folder.views, run.dataset, run.split.train, model, run.promise.quantiser)
     _announce(run, console)
     with _bar(console) as bar:
         task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)

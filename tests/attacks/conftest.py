@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from attacks.case import LocalTraining, Public
 from attacks.views import DenseUploads, OpenedSum, RowUploads, Truth, UploadView
 
 N_CLIENTS, N_ITEMS, DIM = 60, 300, 16
+SCORE_RATE, ITEM_RATE, BATCH = 0.3, 60.0, 64
 
 
 @dataclass
@@ -20,6 +22,12 @@ class Simulated:
     changes: dict[int, np.ndarray]
     weights: dict[int, np.ndarray]
     touched: dict[int, np.ndarray]
+
+    @property
+    def public(self):
+        """Genres drawn apart from everything else, and how `train` trains."""
+        genres = np.random.default_rng(11).random((N_ITEMS, 4)) < 0.25
+        return Public(genres, ("Action", "Comedy", "Drama", "War"), LocalTraining(SCORE_RATE, ITEM_RATE, BATCH, 4, 1))
 
     @property
     def truth(self):
@@ -75,7 +83,7 @@ def simulate(rng, rounds):
     return result
 
 
-def train(table, weights, positives, rng, batch=64, score_rate=0.3, item_rate=60.0):
+def train(table, weights, positives, rng, batch=BATCH, score_rate=SCORE_RATE, item_rate=ITEM_RATE):
     """One client's round; `weights` is updated in place. Returns its change and which rows it touched."""
     others = np.setdiff1d(np.arange(N_ITEMS), positives)
     negatives = np.concatenate([rng.choice(others, 4, replace=False) for _ in positives])

@@ -3,79 +3,121 @@
 import ast
 import dataclasses
 import inspect
+import sys
+import typing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import attacks
+from attacks.case import Case, Recording
 from attacks.errors import AttackError
-from attacks.registry import ItemScores, all_attacks, register
-from attacks.scoring import checked
-from attacks.views import KINDS, DenseUploads, OpenedSum, RowUploads, Truth, UploadView
+from attacks.goals.items import ITEMS, ItemScores, Seen
+from attacks.registry import all_attacks, register, run_attacks
+from attacks.views import KINDS, DenseUploads, RowUploads, Truth
 
 PACKAGE = Path(attacks.__file__).parent
+EVERY = pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
 
 
-def views(simulated, kind):
-    if kind == "unprotected_upload":
-        return [simulated.unprotected(1), simulated.unprotected(4)]
-    if kind == "noised_upload":
-        return [simulated.noised(2, deviation, np.random.default_rng(0)) for deviation in (0.1, 5.0)]
-    return [simulated.opened(2, [3, 4, 5]), simulated.opened(2, [8])]
+@pytest.fixture(scope="module")
+def case(simulated):
+    rng = np.random.default_rng(0)
+    views = []
+    for number in (1, 2, 3):
+        views += [
+            simulated.unprotected(number),
+            simulated.noised(number, 1.0, rng),
+            simulated.opened(number, list(range(60))),
+        ]
+    return Case(Recording.of(views), simulated.truth, simulated.public)
 
 
-@pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
-@pytest.mark.parametrize("kind", KINDS)
-def test_attack_answers_each_view_of_its_kinds_in_full_and_alike_twice(simulated, attack, kind):
-    if kind not in attack.kinds:
-        return
-    for view in views(simulated, kind):
-        first, again = checked(attack, view), checked(attack, view)
-        assert first.scores.dtype == np.float32 and first.predicted.dtype == np.bool_
-        assert np.array_equal(first.scores, again.scores) and np.array_equal(first.predicted, again.predicted)
+def arrays_of(view):
+    uploads = view.uploads
+    names = {DenseUploads: ("delta",), RowUploads: ("offsets", "rows", "delta")}.get(type(uploads), ("total",))
+    return [view.table, view.popularity, view.clients, *(getattr(uploads, name) for name in names)]
 
 
-@pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
-def test_attack_leaves_the_view_as_it_was(simulated, attack):
-    view = views(simulated, attack.kinds[0])[0]
-    before = view.uploads.delta.copy(), view.table.copy(), view.popularity.copy()
-    attack.run(view)
-    assert all(map(np.array_equal, before, (view.uploads.delta, view.table, view.popularity)))
+@EVERY
+def test_attack_finds_something_on_a_case_of_all_kinds_and_the_same_twice_and_changes_no_view(attack, case):
+    views = [case.recording.view(kind, number) for kind in KINDS for number in case.recording.rounds(kind)]
+    before = [array.copy() for view in views for array in arrays_of(view)]
+    first, again = (run_attacks(case, seed=1, attacks=[attack]) for _ in range(2))
+    assert first and [finding.to_json() for finding in first] == [finding.to_json() for finding in again]
+    after = [array for view in views for array in arrays_of(view)]
+    assert all(map(np.array_equal, before, after))
 
 
-@pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
+@EVERY
+def test_finding_names_its_control_and_stands_within_its_interval(attack, case):
+    for finding in run_attacks(case, seed=1, attacks=[attack]):
+        assert finding.attack == attack.name and finding.goal == attack.goal.name and finding.n > 0
+        assert finding.against in finding.controls and set(finding.rounds) <= {1, 2, 3}
+        for estimate in (finding.result, finding.beyond, *finding.controls.values(), *finding.others.values()):
+            assert estimate.low - 1e-9 <= estimate.mean <= estimate.high + 1e-9
+        against = finding.controls[finding.against]
+        assert finding.beyond.mean == pytest.approx(finding.result.mean - against.mean, abs=1e-6)
+
+
+@EVERY
 def test_attack_says_what_it_is(attack):
     assert attack.kinds and set(attack.kinds) <= set(KINDS)
-    assert attack.adversary and attack.source and attack.summary
+    assert attack.adversary and attack.source and attack.summary and attack.goal.question.endswith("?")
 
 
-@pytest.mark.parametrize("attack", all_attacks(), ids=lambda attack: attack.name)
-def test_attack_is_a_function_of_the_view_alone(attack):
-    assert [p.annotation for p in inspect.signature(attack.run).parameters.values()] == [UploadView]
+@EVERY
+def test_attack_is_a_function_of_evidence_that_leads_to_no_truth(attack):
+    (parameter,) = inspect.signature(attack.run).parameters.values()
+    assert not leads_to_the_truth(parameter.annotation, set())
 
 
-def test_no_field_of_a_view_leads_to_the_truth():
-    for form in (UploadView, DenseUploads, RowUploads, OpenedSum):
-        assert not any("Truth" in str(field.type) for field in dataclasses.fields(form))
-    assert not any(issubclass(form, Truth) for form in (UploadView, DenseUploads, RowUploads, OpenedSum))
+def leads_to_the_truth(form, seen):
+    """Whether a type, or any type in its fields or arguments, is one that holds the truth."""
+    if form in (Truth, Case):
+        return True
+    if not isinstance(form, typing.Hashable) or form in seen:
+        return False
+    seen.add(form)
+    inner = list(typing.get_args(form))
+    if dataclasses.is_dataclass(form):
+        inner += typing.get_type_hints(form).values()
+    return any(leads_to_the_truth(each, seen) for each in inner)
+
+
+def test_the_search_for_the_truth_finds_it():
+    @dataclasses.dataclass
+    class Peeking:
+        inside: tuple[dict[str, Truth], ...]
+
+    assert leads_to_the_truth(Peeking, set()) and leads_to_the_truth(Case, set())
 
 
 def test_package_imports_nothing_of_the_recommender():
-    allowed = {"attacks", "protocols", "numpy", "safetensors", "rich"}
+    allowed = {"attacks", "protocols", "numpy", "numba", "scipy", "sklearn", "safetensors", "rich"}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 top = name.split(".")[0]
-                assert top in allowed or top in __import__("sys").stdlib_module_names, f"{path.name} imports {name}"
+                assert top in allowed or top in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 
 def test_two_attacks_of_one_name_are_refused():
     name = all_attacks()[0].name
     with pytest.raises(AttackError, match="two attacks are called"):
 
-        @register(name=name, kinds=("opened_sum",), adversary="a", source="s", summary="s")
-        def other(view: UploadView) -> ItemScores:
+        @register(ITEMS, name=name, kinds=("opened_sum",), adversary="a", source="s", summary="s")
+        def other(seen: Seen) -> ItemScores:
             raise NotImplementedError
+
+
+def test_another_attack_beside_it_changes_no_figure(case):
+    one, *others = all_attacks()
+    alone = run_attacks(case, seed=3, attacks=[one])
+    beside = [
+        finding for finding in run_attacks(case, seed=3, attacks=[*others[:1], one]) if finding.attack == one.name
+    ]
+    assert [finding.to_json() for finding in alone] == [finding.to_json() for finding in beside]

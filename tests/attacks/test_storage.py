@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as save_tensors
 
 from attacks import storage
+from attacks.case import LocalTraining, Public
 from attacks.errors import ViewError
-from attacks.views import DenseUploads, OpenedSum, RowUploads, Truth, UploadView
+from attacks.views import DenseUploads, Labels, OpenedSum, RowUploads, Truth, UploadView
 
 HEADER = {"schema": "upload-view/1", "kind": "unprotected_upload", "layout": "rows", "round": 3, "population": 9}
 
@@ -72,6 +73,68 @@ def test_truth_comes_back_and_is_no_view(tmp_path):
     assert back.positives(np.array([11, 5])).nonzero()[1].tolist() == [0, 1, 2]
     with pytest.raises(ViewError, match="truth.safetensors: the header lacks"):
         storage.load_view(tmp_path / "truth.safetensors")
+
+
+def test_attributes_come_back_with_the_truth():
+    gender = Labels(("F", "M"), np.array([1, -1], dtype=np.int16))
+    truth = Truth.from_lists(6, np.array([5, 11]), [np.array([2]), np.array([0])], {"gender": gender})
+    back = storage.truth_from_bytes(storage.to_bytes(truth))
+    assert back.attributes["gender"].names == ("F", "M")
+    assert back.labels("gender", np.array([11, 5])).tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("codes", [[0, 2], [-2, 0], [0, 0, 0]])
+def test_attribute_that_contradicts_itself_is_refused(codes):
+    with pytest.raises(ViewError, match="codes must lie between|labels 3 of 2 clients"):
+        labels = Labels(("F", "M"), np.array(codes, dtype=np.int16))
+        Truth.from_lists(6, np.array([5, 11]), [np.array([2]), np.array([0])], {"gender": labels})
+
+
+@pytest.mark.parametrize("training", [None, LocalTraining(0.1, 1345.6, 256, 4, 1)])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_public_comes_back(tmp_path, training, known):
+    public = Public(np.eye(3, 2, dtype=np.bool_), ("Action", "War"), training) if known else Public(training=training)
+    storage.save(tmp_path / "public", public)
+    back = storage.load_public(tmp_path / "public")
+    assert back.genre_names == public.genre_names and back.training == training
+    assert (back.genres is None) == (not known) and (not known or np.array_equal(back.genres, public.genres))
+
+
+PUBLIC = {"schema": "public/1", "genre_names": ["Action"], "training": None}
+TRAINING = {"score_lr": 0.1, "item_lr": 9.0, "batch_size": 256, "negatives": 4, "epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"training": {**TRAINING, "epochs": 1.5}}, "epochs in training must be of type int"),
+        ({"training": {**TRAINING, "note": 1}}, "unknown note"),
+        ({"training": {**TRAINING, "item_lr": float("inf")}}, "item_lr in training must be finite"),
+        ({"training": [1]}, "must be of type dict or NoneType"),
+        ({"genre_names": [1]}, "genre_names must be a list of names"),
+        ({"genre_names": ["Action", "War"]}, "one for each genre name"),
+    ],
+)
+def test_malformed_public_is_refused_by_name(changed, message):
+    data = save_tensors({"genres": np.zeros((3, 1), np.bool_)}, metadata={"header": json.dumps({**PUBLIC, **changed})})
+    with pytest.raises(ViewError, match=message):
+        storage.public_from_bytes(data)
+
+
+def test_recording_reads_a_view_when_it_is_asked_for_and_names_a_second_one(tmp_path):
+    kept = {}
+    for view in views():
+        kept[view.kind] = tmp_path / view.kind
+        storage.save(kept[view.kind], view)
+    (tmp_path / "brought.npz").write_bytes(npz_file({**HEADER, "round": 4}))
+    recording = storage.recording([*kept.values(), tmp_path / "brought.npz"])
+    assert recording.rounds("unprotected_upload") == (3, 4) and recording.rounds("opened_sum") == (3,)
+    assert recording.view("noised_upload", 3).kind == "noised_upload"
+    kept["noised_upload"].unlink()
+    with pytest.raises(ViewError, match="cannot be read"):
+        recording.view("noised_upload", 3)
+    with pytest.raises(ViewError, match="holds the same kind of view of the same round"):
+        storage.recording([kept["opened_sum"], kept["opened_sum"]])
 
 
 def test_saved_file_is_for_its_owner_alone_and_leaves_no_other_behind(tmp_path):

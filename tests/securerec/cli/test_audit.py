@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attacks import storage
-from securerec.audit.recording import TRUTH_FILE, view_files
+from securerec.audit.recording import TRUTH_FILE, recorded_case
 from securerec.data.dataset import Dataset
 from securerec.federation.folder import read_arrays
 
@@ -23,8 +23,12 @@ def recorded(tmp_path: Path, toy: Dataset, securerec: Securerec) -> Path:
     return tmp_path / "run"
 
 
+def view_files(run: Path) -> list[Path]:
+    return sorted((run / "views").glob("round-*"))
+
+
 def test_views_hold_what_each_adversary_saw(recorded: Path, toy: Dataset) -> None:
-    files = view_files(recorded / "views")
+    files = view_files(recorded)
     assert [file.name[:12] for file in files] == ["round-000001"] * 3 + ["round-000003"] * 3
     assert (recorded / "views").stat().st_mode & 0o777 == 0o700
     views = {(view.round_number, view.kind): view for view in map(storage.load_view, files)}
@@ -42,7 +46,7 @@ def test_the_truth_stands_apart_from_the_views(recorded: Path, toy: Dataset) -> 
     truth = storage.load_truth(recorded / "views" / TRUTH_FILE)
     for user in (0, 5):
         assert set(np.flatnonzero(truth.positives(np.array([user]))[0])) == set(toy.interactions.of(user)[:-2].tolist())
-    for file in view_files(recorded / "views"):
+    for file in view_files(recorded):
         arrays, _ = read_arrays(file)
         assert "items" not in arrays
 
@@ -51,12 +55,17 @@ def test_the_rank_one_attack_reads_unprotected_uploads_and_is_stopped_by_the_sum
     recorded: Path, securerec: Securerec
 ) -> None:
     findings = json.loads(securerec("audit", recorded, "--json", "-").stdout)["findings"]
-    assert {"attack", "view", "auc", "low", "high", "popularity_auc", "n"} <= set(findings[0])
-    by_view = {(finding["view"], finding["round"]): finding for finding in findings}
+    rank_one = [finding for finding in findings if finding["attack"] == "rank-1 sign"]
+    by_view = {(finding["view"], *finding["rounds"]): finding for finding in rank_one}
     for number in (1, 3):
-        assert by_view["unprotected_upload", number]["auc"] >= 0.99
-        behind = by_view["opened_sum", number]
-        assert behind["auc"] < behind["popularity_auc"] + 0.1
+        assert by_view["unprotected_upload", number]["result"][0] >= 0.99
+        assert by_view["opened_sum", number]["beyond"][0] < 0.1
+
+
+def test_what_everybody_knows_is_recorded_beside_the_views(recorded: Path, toy: Dataset) -> None:
+    public = recorded_case(recorded / "views").public
+    assert public.training is not None and public.training.negatives == 4
+    assert public.genre_names == toy.genre_names
 
 
 def test_a_run_without_views_says_how_to_record_them(tmp_path: Path, toy: Dataset, securerec: Securerec) -> None:

@@ -1,23 +1,35 @@
 import numpy as np
 import pytest
 
-from attacks.rank_one import rank_one, spike
-from attacks.scoring import auc, run_attacks
+from attacks.case import Case, Public, Recording
+from attacks.goals.items import Seen
+from attacks.interactions.rank_one import rank_one, spike
+from attacks.measures import auc
+from attacks.registry import all_attacks, run_attacks
 from attacks.views import DenseUploads, OpenedSum, UploadView
+
+(RANK_ONE,) = [attack for attack in all_attacks() if attack.name == "rank-1 sign"]
+
+
+def answer(view):
+    return rank_one(Seen((view,), Public()))
 
 
 def finding(simulated, view):
-    (result,) = [
-        f for f in run_attacks([view], simulated.truth, None, np.random.default_rng(0)) if f.attack == "rank-1 sign"
-    ]
+    (result,) = run_attacks(Case(Recording.of([view]), simulated.truth), attacks=[RANK_ONE])
     return result
+
+
+def popularity_of(result):
+    return result.controls["popularity"]
 
 
 @pytest.mark.parametrize("round_number", [1, 2, 4, 6])
 def test_unprotected_uploads_give_every_item_away(simulated, round_number):
     result = finding(simulated, simulated.unprotected(round_number))
-    assert result.auc >= 0.99 and result.f1 >= 0.99 and result.tpr_at_1pct_fpr >= 0.98
-    assert result.advantage_low > 0.05
+    assert result.result.mean >= 0.99 and result.others["F1"].mean >= 0.99
+    assert result.others["TPR at 1% FPR"].mean >= 0.98
+    assert result.beyond.low > 0.05
 
 
 @pytest.mark.parametrize("round_number", [1, 2, 4, 6])
@@ -30,7 +42,7 @@ def test_axis_points_up_for_items_the_client_has(simulated, round_number, deviat
         if clean
         else simulated.noised(round_number, deviation, np.random.default_rng(1))
     )
-    scores = rank_one(view).scores
+    scores = answer(view).scores
     positives = simulated.truth.positives(view.clients)
     right = [
         auc(row[touched], has[touched]) > 0.5
@@ -43,19 +55,19 @@ def test_axis_points_up_for_items_the_client_has(simulated, round_number, deviat
 def test_under_growing_noise_the_attack_never_falls_below_popularity_for_good(simulated, round_number):
     for deviation in (0.1, 0.5, 1.0, 3.0, 10.0):
         result = finding(simulated, simulated.noised(round_number, deviation, np.random.default_rng(2)))
-        assert result.auc >= result.popularity_auc - 0.01
+        assert result.result.mean >= popularity_of(result).mean - 0.01
 
 
 def test_little_noise_is_no_defence_and_the_attack_still_knows_where_to_draw_the_line(simulated):
     result = finding(simulated, simulated.noised(3, 0.1, np.random.default_rng(3)))
-    assert result.auc >= 0.97 and result.f1 >= 0.8
+    assert result.result.mean >= 0.97 and result.others["F1"].mean >= 0.8
 
 
 def test_pure_noise_scores_like_popularity(simulated):
     noise = np.random.default_rng(4).normal(size=(60, 300, 16)).astype(np.float32)
     result = finding(simulated, simulated.view("noised_upload", 3, DenseUploads(np.arange(60), noise)))
-    assert abs(result.advantage) <= 0.01
-    assert result.popularity_low <= result.auc <= result.popularity_high
+    assert abs(result.beyond.mean) <= 0.01
+    assert popularity_of(result).low <= result.result.mean <= popularity_of(result).high
 
 
 def test_pure_noise_without_known_popularity_scores_like_chance(simulated):
@@ -64,8 +76,8 @@ def test_pure_noise_without_known_popularity_scores_like_chance(simulated):
         "noised_upload", 1, simulated.tables[1], np.zeros(300, dtype=np.int64), 60, DenseUploads(np.arange(60), noise)
     )
     result = finding(simulated, view)
-    assert result.low <= 0.5 <= result.high
-    assert abs(result.auc - 0.5) <= 0.03
+    assert result.result.low <= 0.5 <= result.result.high
+    assert abs(result.result.mean - 0.5) <= 0.03
 
 
 def test_noise_on_touched_rows_alone_still_shows_which_rows_were_touched(simulated):
@@ -73,28 +85,28 @@ def test_noise_on_touched_rows_alone_still_shows_which_rows_were_touched(simulat
     changes, touched = simulated.changes[3], simulated.touched[3]
     hidden = (rng.normal(0, 100, changes.shape) * touched[:, :, None]).astype(np.float32)
     view = simulated.view("noised_upload", 3, DenseUploads(np.arange(60), hidden))
-    assert finding(simulated, view).advantage_low > 0.0
+    assert finding(simulated, view).beyond.low > 0.0
 
 
 def test_sum_of_one_client_is_as_good_as_its_upload_and_a_large_sum_is_not(simulated):
     alone = finding(simulated, simulated.opened(3, [5]))
     pair = finding(simulated, simulated.opened(3, [5, 9]))
     everybody = finding(simulated, simulated.opened(3, list(range(60))))
-    assert alone.auc >= 0.99 and alone.n == 1
-    assert pair.auc > everybody.auc
-    assert everybody.advantage <= 0.02 and everybody.advantage >= -0.02
+    assert alone.result.mean >= 0.99 and alone.n == 1
+    assert pair.result.mean > everybody.result.mean
+    assert abs(everybody.beyond.mean) <= 0.02
 
 
 def test_dense_and_compressed_uploads_give_the_same_scores(simulated):
     dense = simulated.view("unprotected_upload", 2, DenseUploads(np.arange(60), simulated.changes[2]))
-    assert np.array_equal(rank_one(dense).scores, rank_one(simulated.unprotected(2)).scores)
+    assert np.array_equal(answer(dense).scores, answer(simulated.unprotected(2)).scores)
 
 
 def test_order_and_number_of_clients_do_not_change_a_clients_scores(simulated):
     some = np.array([40, 3, 17])
     few = simulated.view("unprotected_upload", 2, DenseUploads(some, simulated.changes[2][some]))
-    whole = rank_one(simulated.unprotected(2))
-    assert np.allclose(rank_one(few).scores, whole.scores[some], rtol=1e-4)
+    whole = answer(simulated.unprotected(2))
+    assert np.allclose(answer(few).scores, whole.scores[some], rtol=1e-4)
 
 
 @pytest.mark.parametrize("uploads", ["nothing", "constant", "one row"])
@@ -104,17 +116,17 @@ def test_degenerate_uploads_get_finite_scores(simulated, uploads):
         changes += 1
     if uploads == "one row":
         changes[:, 7] = 1e30
-    answer = rank_one(simulated.view("unprotected_upload", 1, DenseUploads(np.arange(2), changes)))
-    assert np.all(np.isfinite(answer.scores))
+    found = answer(simulated.view("unprotected_upload", 1, DenseUploads(np.arange(2), changes)))
+    assert np.all(np.isfinite(found.scores))
 
 
 def test_one_dimensional_embeddings_are_attacked_too():
     table, popularity = np.zeros((6, 1), dtype=np.float32), np.zeros(6, dtype=np.int64)
     change = np.array([[2], [-1], [-1], [-1], [0], [0]], dtype=np.float32)
     view = UploadView("unprotected_upload", 1, table, popularity, 1, DenseUploads(np.array([0]), change[None]))
-    assert rank_one(view).predicted[0].tolist() == [True, False, False, False, False, False]
+    assert answer(view).predicted[0].tolist() == [True, False, False, False, False, False]
     summed = UploadView("opened_sum", 1, table, popularity, 1, OpenedSum(np.array([0]), -change))
-    assert rank_one(summed).predicted[0].tolist() == [True, False, False, False, False, False]
+    assert answer(summed).predicted[0].tolist() == [True, False, False, False, False, False]
 
 
 def test_spike_recovers_signal_noise_and_alignment():

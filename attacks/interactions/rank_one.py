@@ -26,8 +26,8 @@ In a sum of n clients the others are noise: a is divided by sqrt(n), and the oth
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.registry import ItemScores, register
-from attacks.views import UploadView
+from attacks.goals.items import ITEMS, ItemScores, Seen
+from attacks.registry import register
 
 _NOISE_EDGE = 2.02
 """99% quantile of the Tracy-Widom law for real matrices."""
@@ -44,14 +44,16 @@ _UNTOUCHED = 10.0
 
 
 @register(
+    ITEMS,
     name="rank-1 sign",
     kinds=("unprotected_upload", "noised_upload", "opened_sum"),
     adversary="a curious server, or whoever opens one upload or sum; knows the broadcast table and item popularity",
     source="the form of the PFedRec update (Zhang et al., IJCAI 2023, algorithm 1); spiked noise after Johnstone 2001",
     summary="an upload's top singular vector is the private score function; a row's sign along it is its label",
 )
-def rank_one(view: UploadView) -> ItemScores:
+def rank_one(seen: Seen) -> ItemScores:
     """Log-odds (n_matrices, n_items) that the client has the item; the prediction is a log-odds above 0."""
+    view = seen.view
     counts = view.popularity.astype(np.float64)
     prior = np.log((counts + 0.5) / (view.population - counts + 0.5))
     table = view.table.astype(np.float64)
