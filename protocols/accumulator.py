@@ -19,6 +19,13 @@ class Accumulator:
         self._upload.unpack(body, self._scratch, what=what)
         self._layout.add(self.total, self._scratch)
 
+    def remove(self, body: memoryview | bytes, *, what: str) -> None:
+        """Take a body out again that was added before. Raises what `add` raises."""
+        self._upload.unpack(body, self._scratch, what=what)
+        for row, modulus in zip(self._scratch, self._layout.moduli, strict=True):
+            np.subtract(np.uint64(modulus), row, out=row, where=row != 0)
+        self._layout.add(self.total, self._scratch)
+
     def pack(self) -> bytes:
         """The sum, in the total's layout."""
         return self._layout.pack(self.total)

@@ -1,6 +1,7 @@
 """The message that opens a round, the same bytes for everybody. What answers it carries its digest.
 
-Body: digest of what the server sends along (the item table) 32, minimum number of survivors u32, nonce 32.
+Body: digest of what the server sends along (the item table) 32, minimum number of survivors u32, nonce 32. The nonce
+is a digest of a secret, so that the server can show later that it drew the secret before anybody answered.
 """
 
 import hashlib
@@ -10,11 +11,19 @@ from dataclasses import dataclass
 from protocols.codec import FRAME_BYTES, Kind
 from protocols.errors import TooFewClientsError, WrongLengthError
 from protocols.session import Session
-from protocols.transcript import DIGEST_BYTES
+from protocols.transcript import DIGEST_BYTES, digest
 
 _BODY = struct.Struct("<32sI32s")
 NONCE_BYTES = 32
-BROADCAST_BYTES = FRAME_BYTES + _BODY.size
+SECRET_BYTES = 32
+BROADCAST_BYTES = FRAME_BYTES[Kind.BROADCAST] + _BODY.size
+
+
+def nonce_of(secret: bytes) -> bytes:
+    """NONCE_BYTES bytes that commit to a round's secret, SECRET_BYTES random bytes. Raises WrongLengthError."""
+    if len(secret) != SECRET_BYTES:
+        raise WrongLengthError(f"The secret of a round has {SECRET_BYTES} bytes, not {len(secret)}.")
+    return digest("round nonce", secret)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class Broadcast:
         frame = session.read(data, kinds=(Kind.BROADCAST,), sender_role="server", round_number=round_number)
         if len(frame.body) != _BODY.size:
             raise WrongLengthError(f"{frame} has a body of {len(frame.body)} bytes; {_BODY.size} were expected.")
-        session.check_signature(frame)
+        session.authenticate(frame)
         context, min_survivors, nonce = _BODY.unpack(frame.body)
         floor = max(floor, session.setup.spec.min_clients)
         if min_survivors < floor:

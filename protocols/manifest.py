@@ -34,7 +34,7 @@ ENTRY_BYTES = _ENTRY.size
 
 @dataclass(frozen=True, slots=True)
 class UploadRecord:
-    """All that is kept of an upload once it is in the sum."""
+    """All that is kept of an upload once it is in the sum. body_digest: as its client states and signs it."""
 
     body_digest: bytes
     signature: bytes

@@ -5,6 +5,7 @@ pad the end to a multiple of 64. Several moduli make several streams, one after 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -40,21 +41,28 @@ def _pack(values, width, words):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _unpack(words, width, modulus, values):  # type: ignore[no-untyped-def]
-    """Read values (n,) uint64 from words; returns how many of them are not below the modulus."""
+    """Read values (n,) uint64 from words and one word more; returns how many of them are not below the modulus."""
     mask = (_1 << width) - _1
     bad = 0
-    n = values.shape[0]
-    last = words.shape[0] - 1
-    for i in range(n):
-        bit = np.uint64(i) * width
+    bit = _0
+    for i in range(values.shape[0]):
         at = bit >> _SIX
         shift = bit & _MASK6
-        after = np.uint64(min(at + _1, np.uint64(last)))
         # (x << 1) << (63 - shift) is x << (64 - shift) without the undefined shift by 64.
-        value = ((words[at] >> shift) | ((words[after] << _1) << (_MASK6 - shift))) & mask
+        value = ((words[at] >> shift) | ((words[at + _1] << _1) << (_MASK6 - shift))) & mask
         values[i] = value
         bad += value >= modulus
+        bit += width
     return bad
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(total, rows, modulus):  # type: ignore[no-untyped-def]
+    """total (n,) = (total + the sum of rows (m, n)) mod modulus, in place; all below the modulus, at most 2**63."""
+    for row in range(rows.shape[0]):
+        for i in range(total.shape[0]):
+            s = total[i] + rows[row, i]
+            total[i] = min(s, s - modulus)
 
 
 @njit(cache=True, nogil=True)
@@ -65,19 +73,19 @@ def _add(total, values, modulus):  # type: ignore[no-untyped-def]
         total[i] = min(s, s - modulus)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Streams:
     """The layout of a body: for each modulus a stream of `count` residues. Arrays are (len(moduli), count) uint64."""
 
     moduli: tuple[int, ...]
     count: int
 
-    @property
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Bits of one residue in each stream."""
         return tuple((modulus - 1).bit_length() for modulus in self.moduli)
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Bytes of a packed body."""
         return 8 * sum(self._words(width) for width in self.widths)
@@ -108,11 +116,13 @@ class Streams:
         at = 0
         for row, modulus, width in zip(into, self.moduli, self.widths, strict=True):
             n_words = self._words(width)
-            # A copy: views of received bytes may lie at any address, and the loops want whole words.
-            words = np.frombuffer(body, "<u8", n_words, at).astype(np.uint64)
+            # A copy: views of received bytes may lie at any address, and the loop reads a word beyond the last.
+            words = np.empty(n_words + 1, np.uint64)
+            words[:n_words] = np.frombuffer(body, "<u8", n_words, at)
+            words[n_words] = 0
             at += 8 * n_words
             used = self.count * width % 64
-            if used and int(words[-1]) >> used:
+            if used and int(words[n_words - 1]) >> used:
                 raise LeftoverError(f"{what} has padding bits that are not zero.")
             bad = _unpack(words, np.uint64(width), np.uint64(modulus), row)
             if bad:
@@ -122,3 +132,8 @@ class Streams:
         """total = (total + residues) modulo each stream's modulus, in place."""
         for row, values, modulus in zip(total, residues, self.moduli, strict=True):
             _add(row, values, np.uint64(modulus))
+
+    def add_rows(self, total: NDArray[np.uint64], rows: NDArray[np.uint64]) -> None:
+        """total = (total + each of the rows, (moduli, m, count)) modulo each stream's modulus, in place."""
+        for row, values, modulus in zip(total, rows, self.moduli, strict=True):
+            _add_rows(row, values, np.uint64(modulus))

@@ -1,5 +1,5 @@
 """The sum in the clear: promises nothing against the server. For experiments, and as what every other protocol must
-equal. Signatures, roster and refusals are those of all protocols.
+equal. Roster and refusals are those of all protocols.
 
 A value travels as value + upload_bound, at the width that this takes. A sum of n uploads is the sum of those.
 """
@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.accumulator import Accumulator
-from protocols.broadcast import Broadcast
 from protocols.codec import Kind
 from protocols.identity import Address
 from protocols.packing import Streams
 from protocols.roles.client import Client, ClientRound
 from protocols.roles.phase import Phase
 from protocols.roles.server import Server, ServerRound
-from protocols.session import Session
 from protocols.spec import SumSpec
 
-PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.UPLOAD),)
+PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.VECTOR),)
 
 
 def upload_streams(spec: SumSpec) -> Streams:
@@ -42,8 +40,7 @@ class PlainServerRound(ServerRound):
     phases = PHASES
     distinct_uploads = False
 
-    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
-        super().__init__(session, broadcast, cohort)
+    def _prepare(self) -> None:
         self._upload = upload_streams(self.spec)
         largest = 2 * self.spec.upload_bound
         self._sum = Accumulator(self._upload, Streams((self.spec.max_clients * largest + 1,), self.spec.length))
@@ -58,7 +55,7 @@ class PlainServerRound(ServerRound):
         return None
 
     def _values(self) -> NDArray[np.int64]:
-        return self._sum.total[0].view(np.int64) - len(self.uploads) * self.spec.upload_bound
+        return self._sum.total[0].view(np.int64) - len(self.uploaded) * self.spec.upload_bound
 
 
 class PlainServer(Server):

@@ -84,6 +84,19 @@ def _inverse(a, w, w_quotient, q, scale, scale_quotient):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
+def _dot(rows, factors, quotients, q, out):  # type: ignore[no-untyped-def]
+    """out (m,) = the sums of rows (m, at least n) uint64 below q times factors (n,), modulo q."""
+    for row in range(rows.shape[0]):
+        total = np.uint64(0)
+        for i in range(factors.shape[0]):
+            value = rows[row, i]
+            x = value * factors[i] - _high(value, quotients[i]) * q
+            total += min(x, x - q)
+            total = min(total, total - q)
+        out[row] = total
+
+
+@njit(cache=True, nogil=True)
 def _add_multiple(total, values, factor, quotient, q):  # type: ignore[no-untyped-def]
     """total (n,) uint64 below q += values (m <= n,) int64 times factor, modulo q, in place."""
     for i in range(values.shape[0]):
@@ -99,6 +112,27 @@ def _add_multiple(total, values, factor, quotient, q):  # type: ignore[no-untype
 
 def _quotients(values: list[int], q: int) -> NDArray[np.uint64]:
     return np.array([(value << 64) // q for value in values], np.uint64)
+
+
+def add_multiple(total: NDArray[np.uint64], values: NDArray[np.int64], factor: int, q: int) -> None:
+    """total (n,) += factor * values (m <= n,), modulo q, in place; total below q, factor any integer."""
+    factor %= q
+    _add_multiple(total, values, np.uint64(factor), _quotients([factor], q)[0], np.uint64(q))
+
+
+class Weights:
+    """Public numbers that residues are weighed with."""
+
+    def __init__(self, factors: NDArray[np.uint64], q: int) -> None:
+        """factors: (n,) below q, a modulus of at most 62 bits."""
+        self.q = q
+        self._factors, self._quotients = factors, _quotients(factors.tolist(), q)
+
+    def dot(self, rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """(m,) uint64: the weighted sums modulo q of the first n residues of rows (m, at least n), all below q."""
+        out = np.empty(len(rows), np.uint64)
+        _dot(rows, self._factors, self._quotients, np.uint64(self.q), out)
+        return out
 
 
 def is_prime(n: int) -> bool:
@@ -186,5 +220,4 @@ class Ring:
 
     def add_multiple(self, total: NDArray[np.uint64], values: NDArray[np.int64], factor: int) -> None:
         """total (n,) += factor * values (m <= n,), modulo q, in place; total below q, factor any integer."""
-        factor %= self.q
-        _add_multiple(total, values, np.uint64(factor), _quotients([factor], self.q)[0], self._q)
+        add_multiple(total, values, factor, self.q)

@@ -1,4 +1,4 @@
-"""What a party knows before any round: who it is, among whom, for which sums. It signs frames and checks others'."""
+"""What a party knows before any round: who it is, among whom, for which sums. It writes frames and checks others'."""
 
 from collections.abc import Container
 
@@ -17,6 +17,7 @@ from protocols.errors import (
     WrongRunError,
 )
 from protocols.identity import Address, Identity, PublicIdentity, Role
+from protocols.seals import SealKey, seal_key
 from protocols.setup import Setup
 
 
@@ -37,6 +38,7 @@ class Session:
         if self.roster.parties.get(self.me) != identity.public:
             raise RosterError(f"The roster does not name {self.me} with the keys of this identity.")
         self.server = self.roster.server.address
+        self._seal_keys: dict[tuple[Address, Address], SealKey] = {}
 
     def __repr__(self) -> str:
         return f"Session({self.me}, {self.setup.protocol}, setup={self.setup.digest.hex()[:16]}...)"
@@ -60,9 +62,14 @@ class Session:
     def write(
         self, kind: Kind, recipient: Address | None, body: bytes, *, round_number: int, broadcast: bytes = NO_BROADCAST
     ) -> bytes:
-        """A frame of this party, signed. recipient: None for everybody."""
+        """A frame of this party, signed or sealed as its kind demands. recipient: None for everybody.
+
+        Raises IdentityError for a kind that bears a seal where the recipient's box key is weak.
+        """
         header = self.header(kind, self.me, recipient, len(body), round_number=round_number, broadcast=broadcast)
-        return header.write(self.identity, body)
+        if recipient is None or not header.bears_seal:
+            return header.write(self.identity, body)
+        return header.write(self.identity, body, key=self._seal_key(self.me, recipient))
 
     def read(
         self,
@@ -73,7 +80,7 @@ class Session:
         round_number: int | None = None,
         broadcast: bytes | None = None,
     ) -> Frame:
-        """Take a frame apart that must be of this run, from that role, for this party; `check_signature` does the rest.
+        """Take a frame apart that must be of this run, from that role, for this party; `authenticate` does the rest.
 
         round_number, broadcast: what it must belong to, unless None. Raises what `read_frame` raises, then
         WrongProtocolError, WrongRunError, WrongParametersError, WrongRoundError, UnknownSenderError,
@@ -91,7 +98,7 @@ class Session:
             raise WrongRoundError(f"{frame} arrived in round {round_number}.")
         if header.sender.role != sender_role:
             raise UnknownSenderError(f"{frame} was expected from a {sender_role}.")
-        self.identity_of(header.sender, str(frame))
+        self.identity_of(header.sender, frame)
         if header.kind not in kinds:
             raise PhaseError(f"{frame} has no place here: it was not asked for now.")
         # A broadcast is for everybody and nothing else is, so that its bytes are the same for all.
@@ -103,15 +110,32 @@ class Session:
             raise WrongBroadcastError(f"{frame} answers another broadcast of that round.")
         return frame
 
-    def check_signature(self, frame: Frame) -> None:
-        """Raise SignatureError unless the party that the frame names as its sender signed it."""
-        try:
-            sender = self.identity_of(frame.header.sender, str(frame))
-            frame.header.check_signature(sender, frame.body_digest, frame.signature)
-        except SignatureError:
-            raise SignatureError(f"{frame} does not bear that party's signature: it was changed or forged.") from None
+    def authenticate(self, frame: Frame) -> None:
+        """Raise SignatureError unless the party that the frame names as its sender made it, for this one.
 
-    def identity_of(self, address: Address, what: str) -> PublicIdentity:
+        A seal and a signature are checked as the frame's kind has them. The digest that an upload states is proved to
+        be its sender's statement, not to be true. Raises IdentityError for a seal where the sender's box key is weak.
+        """
+        header = frame.header
+        try:
+            # The seal first: it takes a tenth of the time.
+            if frame.seal:
+                self._seal_key(header.sender, self.me).check(frame.before_seal, frame.seal)
+            if frame.signature:
+                sender = self.identity_of(header.sender, frame)
+                header.check_signature(sender, frame.stated_digest or frame.body_digest, frame.signature)
+        except SignatureError:
+            raise SignatureError(f"{frame} is not sealed or signed by its sender: it was changed or forged.") from None
+
+    def _seal_key(self, sender: Address, recipient: Address) -> SealKey:
+        key = self._seal_keys.get((sender, recipient))
+        if key is None:
+            peer = self.roster.parties[recipient if sender == self.me else sender]
+            key = seal_key(self.identity, peer, setup=self.setup.digest, sender=sender, recipient=recipient)
+            self._seal_keys[sender, recipient] = key
+        return key
+
+    def identity_of(self, address: Address, what: object) -> PublicIdentity:
         """The party at this address. Raises UnknownSenderError, naming `what`."""
         found = self.roster.parties.get(address)
         if found is None:

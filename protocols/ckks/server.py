@@ -1,33 +1,32 @@
 """The server of CKKS secure sums: adds residues as they arrive, asks the decryptor for the sum. No key, no SEAL."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.accumulator import Accumulator
-from protocols.broadcast import Broadcast
 from protocols.ckks.parameters import choose
 from protocols.ckks.wire import PHASES, sum_streams
 from protocols.errors import RangeError
 from protocols.identity import Address
 from protocols.roles.phase import Phase
 from protocols.roles.server import Server, ServerRound
-from protocols.session import Session
 from protocols.spec import SumSpec
 
 
 class CkksServerRound(ServerRound):
     phases = PHASES
 
-    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
-        super().__init__(session, broadcast, cohort)
+    def _prepare(self) -> None:
         streams = choose(self.spec).streams
         self._upload_bytes = streams.n_bytes
         self._sum = Accumulator(streams, streams)
         self._opened: NDArray[np.int64] | None = None
 
-    def _bodies(self) -> dict[Address, bytes]:
+    def _bodies(self) -> Mapping[Address, Callable[[], bytes]]:
         decryptor = self.session.roster.decryptors[0].address
-        return {decryptor: self.manifest().to_bytes() + self._sum.pack()}
+        return {decryptor: lambda: self.manifest().to_bytes() + self._sum.pack()}
 
     def _body_bytes(self, sender: Address) -> int:
         return self._upload_bytes if sender.role == "client" else sum_streams(self.spec).n_bytes

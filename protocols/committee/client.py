@@ -6,6 +6,7 @@ from protocols.codec import Kind
 from protocols.committee.boxes import box_key, close_box
 from protocols.committee.encryption import encrypt
 from protocols.committee.expansion import common_polynomials
+from protocols.committee.projection import with_blind
 from protocols.committee.sharing import split
 from protocols.committee.wire import PHASES, SALT_BYTES, parameters_of, round_digest
 from protocols.roles.client import Client, ClientRound
@@ -23,14 +24,16 @@ class CommitteeClientRound(ClientRound):
         bound = round_digest(parameters, self.broadcast.digest)
         a = common_polynomials(bound, primes, parameters.n_ciphertexts, parameters.degree)
         ciphertext, key = encrypt(parameters, a, self.values)
-        seeds, shares = split(key, members=parameters.members, threshold=parameters.threshold, primes=primes)
+        shared = with_blind(parameters, key)
+        seeds, shares = split(shared, members=parameters.members, threshold=parameters.threshold, primes=primes)
         key.fill(0)
+        shared.fill(0)
         salt = os.urandom(SALT_BYTES)
         parts = [salt, ciphertext]
         packed = (parameters.share.pack(share) for share in shares)
         for member, share in zip(session.roster.decryptors, (*seeds, *packed), strict=True):
-            shared = session.identity.shared_key(member)
-            bound_key = box_key(shared, round_digest=bound, client=session.me.number, member=member.number, salt=salt)
+            agreed = session.identity.shared_key(member)
+            bound_key = box_key(agreed, round_digest=bound, client=session.me.number, member=member.number, salt=salt)
             parts.append(close_box(bound_key, share))
         return b"".join(parts)
 

@@ -26,14 +26,15 @@ def _accept(words, mask, q, out, at):  # type: ignore[no-untyped-def]
     return at
 
 
-def _uniform(stream: Callable[[int], bytes], q: int, count: int) -> NDArray[np.uint64]:
-    """(count,) uint64, exactly uniform below q if the stream is uniform. stream(n): its next n bytes."""
-    out = np.empty(count, np.uint64)
-    mask = np.uint64((1 << (q - 1).bit_length()) - 1)
-    at = 0
-    while at < count:
-        words = np.frombuffer(stream(8 * (count - at)), "<u8").astype(np.uint64, copy=False)
-        at = _accept(words, mask, np.uint64(q), out, at)
+def _uniform(stream: Callable[[int], bytes], primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
+    """(primes, count) uint64, uniform below each prime if the stream is. stream(n): its next n bytes."""
+    out = np.empty((len(primes), count), np.uint64)
+    for row, q in zip(out, primes, strict=True):
+        mask = np.uint64((1 << (q - 1).bit_length()) - 1)
+        at = 0
+        while at < count:
+            words = np.frombuffer(stream(8 * (count - at)), "<u8").astype(np.uint64, copy=False)
+            at = _accept(words, mask, np.uint64(q), row, at)
     return out
 
 
@@ -43,13 +44,15 @@ def common_polynomials(digest: bytes, primes: tuple[int, ...], n_ciphertexts: in
 
     SHAKE-128 as a random oracle, as ML-KEM expands its matrix (FIPS 203). Read only: kept for the next client here.
     """
-    rows = []
-    for q in primes:
-        label = tag("committee common polynomials", digest, str(q).encode())
-        rows.append(_uniform(_shake(label), q, n_ciphertexts * degree).reshape(n_ciphertexts, degree))
-    a = np.stack(rows)
+    a = _from_oracle("committee common polynomials", digest, primes, n_ciphertexts * degree)
+    a = a.reshape(len(primes), n_ciphertexts, degree)
     a.setflags(write=False)
     return a
+
+
+def projection_weights(digest: bytes, primes: tuple[int, ...], checks: int, degree: int) -> NDArray[np.uint64]:
+    """What a round's shares are weighed with, (primes, checks, degree) uint64, from the digest of its challenge."""
+    return _from_oracle("committee projection", digest, primes, checks * degree).reshape(len(primes), checks, degree)
 
 
 def share_from_seed(seed: bytes, primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
@@ -57,7 +60,12 @@ def share_from_seed(seed: bytes, primes: tuple[int, ...], count: int) -> NDArray
     if len(seed) != SEED_BYTES:
         raise ValueError(f"A seed has {SEED_BYTES} bytes, not {len(seed)}.")
     encryptor = Cipher(algorithms.ChaCha20(seed, bytes(16)), mode=None).encryptor()
-    return np.stack([_uniform(lambda n: encryptor.update(bytes(n)), q, count) for q in primes])
+    return _uniform(lambda n: encryptor.update(bytes(n)), primes, count)
+
+
+def _from_oracle(label: str, digest: bytes, primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
+    """(primes, count) uint64, each prime's row from SHAKE-128 of a tag over label, digest and prime."""
+    return np.vstack([_uniform(_shake(tag(label, digest, str(q).encode())), (q,), count) for q in primes])
 
 
 def _shake(label: bytes) -> Callable[[int], bytes]:

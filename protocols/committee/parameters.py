@@ -39,6 +39,9 @@ SEED_BYTES = 32
 TAG_BYTES = 16
 """Of ChaCha20-Poly1305."""
 
+CHECK_BITS = 39
+"""A client whose shares lie on no polynomial passes the check of them with a probability below 2**-CHECK_BITS."""
+
 _GUARD = 4
 """The scale is this many times the noise bound: an unrelated residue passes for noise every second time only."""
 
@@ -144,8 +147,22 @@ class Parameters:
 
     @cached_property
     def share(self) -> Streams:
-        """A member's share of a key, or of a sum of keys: transformed residues."""
+        """A member's share of a key, transformed, and behind it of what blinds the key's projections."""
+        return Streams(self.primes, self.degree + self.checks)
+
+    @cached_property
+    def opening(self) -> Streams:
+        """A member's share of a sum of keys."""
         return Streams(self.primes, self.degree)
+
+    @cached_property
+    def checks(self) -> int:
+        """Projections of each share, for each prime."""
+        return _n_checks(min(q.bit_length() for q in self.primes))
+
+    def projections(self, n_clients: int) -> Streams:
+        """What a member returns of n_clients shares: `checks` residues of each, one client's after another's."""
+        return Streams(self.primes, self.checks * n_clients)
 
     def box_bytes(self, member: int) -> int:
         """Bytes of what a client sends to the committee's member number `member`, counted from 0."""
@@ -176,6 +193,11 @@ class Parameters:
         """16 bytes that differ for different specifications, committees or parameters."""
         numbers = (self.members, self.threshold, self.degree, self.fields, self.scale, self.dropped, *self.primes)
         return tag("ckks-committee parameters", self.spec.encode(), " ".join(map(str, numbers)).encode())
+
+
+def _n_checks(prime_bits: int) -> int:
+    """How many projections modulo primes of at least that many bits make CHECK_BITS."""
+    return -(-CHECK_BITS // (prime_bits - 1))
 
 
 def _noise_bound(dropped: int, n_coefficients: int, n_clients: int) -> int:
@@ -230,7 +252,8 @@ def _sketches(spec: SumSpec, members: int, threshold: int) -> Iterator[_Sketch]:
                 bits = _needed_modulus(radix, fields, scale, noise).bit_length()
                 if bits > limit or (dropped and bits > MAX_PRIME_BITS):
                     break
-                shares = (members - threshold + 1) * degree * bits
+                checks = _n_checks(bits // -(-bits // MAX_PRIME_BITS))
+                shares = (members - threshold + 1) * (degree + checks) * bits
                 yield _Sketch(n_coefficients * (bits - dropped) + shares, degree, bits, fields, scale, dropped)
 
 

@@ -1,25 +1,32 @@
 """The server of the committee's sums: adds ciphertexts, passes boxes on, opens with the members' answers.
 
-The survivor set is fixed between the two messages to the members: it holds no client whose box is no good for a member
-that is to answer. What a member answers for is settled before it has answered anything.
+Boxes go out in batches, and each comes back with complaints and blinded projections; from them it follows whose shares
+are no good. Then the survivor set is fixed: it holds no client whose share is no good for a member that is to answer.
+What a member answers for is settled before it has answered anything.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.accumulator import Accumulator
-from protocols.broadcast import Broadcast
 from protocols.codec import Kind
 from protocols.committee.encryption import decrypt
 from protocols.committee.expansion import common_polynomials
 from protocols.committee.parameters import choose
+from protocols.committee.settling import Judgement, settle
 from protocols.committee.sharing import combine, wrong_shares
 from protocols.committee.wire import (
+    BOXES,
+    OPENING,
     PHASES,
     SALT_BYTES,
+    Batch,
+    batch_clients,
     box_slices,
+    complaint_bytes,
     parameters_of,
     read_complaints,
     round_digest,
@@ -29,68 +36,50 @@ from protocols.errors import NoiseError, RangeError
 from protocols.identity import Address
 from protocols.roles.phase import Phase
 from protocols.roles.server import Server, ServerRound
-from protocols.session import Session
 from protocols.spec import SumSpec
 
 
 class CommitteeServerRound(ServerRound):
-    """spool: where uploads wait, by client, until the members have looked at their boxes; a dictionary in memory, to be
-    replaced before the first upload by a mapping that writes to a disk where cohorts are large. Emptied after that.
-    """
+    """Uploads wait in the spool, whole, until the members have looked at all boxes."""
 
     phases = PHASES
 
-    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
-        super().__init__(session, broadcast, cohort)
-        self.spool: MutableMapping[int, bytes | memoryview] = {}
-        self._parameters = parameters_of(session)
-        self._places = {party.number: place for place, party in enumerate(session.roster.decryptors)}
+    def _prepare(self) -> None:
+        self._parameters = parameters_of(self.session)
+        self._places = {party.number: place for place, party in enumerate(self.session.roster.decryptors)}
         self._slices = box_slices(self._parameters)
         self._ciphertext = slice(SALT_BYTES, SALT_BYTES + self._parameters.ciphertext.n_bytes)
         self._sum = Accumulator(self._parameters.ciphertext, self._parameters.total)
-        self._complained: dict[int, frozenset[int]] = {}
+        self._clients: list[int] = []
+        self._batch: list[int] = []
+        self._judged = 0
+        self._judges: dict[int, Judgement] = {}
         self._kept: frozenset[int] = frozenset()
         self._asked: frozenset[int] = frozenset()
         self._answers: dict[int, NDArray[np.uint64]] = {}
 
-    def _bodies(self) -> dict[Address, bytes]:
-        if self._phase.sends is Kind.REQUEST:
-            body = self.manifest(self._kept).to_bytes()
-            return {Address("decryptor", member): body for member in sorted(self._asked)}
-        manifest = self.manifest().to_bytes()
-        parts: dict[int, list[bytes | memoryview]] = {member: [manifest] for member in self._places}
-        for client in sorted(self.uploads):
-            upload = memoryview(self.spool[client])
-            for member, place in self._places.items():
-                parts[member] += [upload[:SALT_BYTES], upload[self._slices[place]]]
-        return {Address("decryptor", member): b"".join(pieces) for member, pieces in parts.items()}
-
-    def _body_bytes(self, sender: Address) -> int:
-        if self._phase.answers is Kind.UPLOAD:
-            return upload_bytes(self._parameters)
-        if self._phase.answers is Kind.COMPLAINTS:
-            return (len(self.uploads) + 7) // 8
-        return self._parameters.share.n_bytes
-
-    def _accept(self, sender: Address, body: memoryview) -> None:
-        if self._phase.answers is Kind.UPLOAD:
-            self._sum.add(body[self._ciphertext], what=f"The upload of {sender}")
-            self.spool[sender.number] = body
-        elif self._phase.answers is Kind.COMPLAINTS:
-            what = f"The complaints of {sender}"
-            self._complained[sender.number] = read_complaints(body, self.uploads, what=what)
-        else:
-            share = self._parameters.share.zeros()
-            self._parameters.share.unpack(body, share, what=f"The opening of {sender}")
-            self._answers[sender.number] = share
+    # The phases, one after the other.
 
     def _close(self) -> Phase | None:
-        following = self.phases[self.phases.index(self._phase) + 1 :]
+        if self._phase.answers is Kind.UPLOAD:
+            self._clients = sorted(self.uploads)
+            n_clients = len(self._clients)
+            self._judges = {member: Judgement.empty(self._parameters, n_clients) for member in self._places}
+            return self._next_batch()
         if self._phase.answers is Kind.COMPLAINTS:
+            self._judged += len(self._batch)
+            self._judges = {member: judge for member, judge in self._judges.items() if judge.came == self._judged}
+            self._need_members(len(self._judges))
+            if self._judged < len(self._clients):
+                return self._next_batch()
             self._settle()
-        elif self._phase.answers is Kind.OPENING:
-            self._need_members(len(self._answers))
-        return following[0] if following else None
+            return OPENING
+        self._need_members(len(self._answers))
+        return None
+
+    def _next_batch(self) -> Phase:
+        self._batch = self._clients[self._judged : self._judged + batch_clients(self._parameters)]
+        return BOXES
 
     def _need_members(self, found: int) -> None:
         threshold = self._parameters.threshold
@@ -98,27 +87,70 @@ class CommitteeServerRound(ServerRound):
             raise self.abort(f"{found} of {self._parameters.members} decryptors answered, and {threshold} are needed.")
 
     def _settle(self) -> None:
-        """Fix who is in the sum and who opens it; leave other ciphertexts out of the sum again."""
-        self._need_members(len(self._complained))
-        everybody = frozenset(self.uploads)
-        self._kept, self._asked = settle(
-            everybody,
-            self._complained,
-            threshold=self._parameters.threshold,
+        """Fix who is in the sum and who opens it; take other ciphertexts out of the sum again."""
+        found = settle(
+            self._clients,
+            self._judges,
+            self._places,
+            parameters=self._parameters,
             min_survivors=self.broadcast.min_survivors,
         )
-        for member in sorted(self._complained.keys() - self._asked):
-            n_bad = len(self._complained[member])
-            self.complain(f"decryptor {member} is set aside: it finds the boxes of {n_bad} clients no good.")
-        for client in sorted(everybody - self._kept):
-            judges = [member for member in sorted(self._asked) if client in self._complained[member]]
-            self.complain(f"client {client} is left out: its box is no good for decryptor {judges[0]}.")
-        self._need(len(self._kept), "clients have boxes that are good for enough decryptors")
-        if self._kept != everybody:
-            self._sum = Accumulator(self._parameters.ciphertext, self._parameters.total)
-            for client in self._kept:
-                self._sum.add(memoryview(self.spool[client])[self._ciphertext], what=f"The upload of client {client}")
+        self._kept, self._asked = found.kept, found.asked
+        for sentence in found.complaints:
+            self.complain(sentence)
+        self._need(len(self._kept), "clients have shares that are good for enough decryptors")
+        for client in sorted(set(self._clients) - self._kept):
+            ciphertext = memoryview(self.spool[client])[self._ciphertext]
+            self._sum.remove(ciphertext, what=f"The upload of client {client}")
         self.spool.clear()
+        self._judges = {}
+
+    # What is sent.
+
+    def _bodies(self) -> Mapping[Address, Callable[[], bytes]]:
+        if self._phase is OPENING:
+            request = self.manifest(self._kept).to_bytes()
+            return {Address("decryptor", member): lambda: request for member in sorted(self._asked)}
+        batch = Batch(self.broadcast.data, self.secret, len(self._clients), self._judged)
+        start = self._slices[0].start
+        # Read once for all members, and without the ciphertexts: a batch is all that lies in memory.
+        waiting = []
+        for client in self._batch:
+            upload = memoryview(self.spool[client])
+            waiting.append((client, bytes(upload[:SALT_BYTES]), bytes(upload[start:])))
+
+        def body(place: int) -> bytes:
+            box = slice(self._slices[place].start - start, self._slices[place].stop - start)
+            return batch.write([(client, salt, memoryview(boxes)[box]) for client, salt, boxes in waiting])
+
+        return {Address("decryptor", member): partial(body, self._places[member]) for member in sorted(self._judges)}
+
+    # What comes back.
+
+    def _body_bytes(self, sender: Address) -> int:
+        if self._phase.answers is Kind.UPLOAD:
+            return upload_bytes(self._parameters)
+        if self._phase.answers is Kind.COMPLAINTS:
+            return complaint_bytes(len(self._batch)) + self._parameters.projections(len(self._batch)).n_bytes
+        return self._parameters.opening.n_bytes
+
+    def _accept(self, sender: Address, body: memoryview) -> None:
+        if self._phase.answers is Kind.UPLOAD:
+            self._sum.add(body[self._ciphertext], what=f"The upload of {sender}")
+            self.spool[sender.number] = body
+        elif self._phase.answers is Kind.COMPLAINTS:
+            what, n_clients = f"The complaints of {sender}", len(self._batch)
+            bad = read_complaints(body[: complaint_bytes(n_clients)], self._batch, what=what)
+            layout = self._parameters.projections(n_clients)
+            projections = layout.zeros()
+            layout.unpack(body[complaint_bytes(n_clients) :], projections, what=what)
+            self._judges[sender.number].take(n_clients, bad, projections)
+        else:
+            share = self._parameters.opening.zeros()
+            self._parameters.opening.unpack(body, share, what=f"The opening of {sender}")
+            self._answers[sender.number] = share
+
+    # The end.
 
     def _survivors(self) -> frozenset[int]:
         return self._kept
@@ -129,8 +161,8 @@ class CommitteeServerRound(ServerRound):
         wrong = wrong_shares(shares, threshold=parameters.threshold, primes=parameters.primes)
         if wrong is None:
             raise self.abort(
-                f"the answers of {len(shares)} decryptors do not belong to one sum, and no single answer explains it: "
-                "several are wrong, or some client shared its key wrongly."
+                f"the answers of {len(shares)} decryptors do not belong to one sum, and no few of them explain it: "
+                "too many are wrong."
             )
         for member, place in self._places.items():
             if place in wrong:
@@ -152,24 +184,3 @@ class CommitteeServer(Server):
     def parameters_for(cls, spec: SumSpec, *, members: int, threshold: int) -> str:
         """Name of the parameter set, such as "gauss-2048-50/2x18-5". Raises SpecError."""
         return choose(spec, members=members, threshold=threshold).name
-
-
-def settle(
-    uploads: frozenset[int],
-    complained: Mapping[int, frozenset[int]],
-    *,
-    threshold: int,
-    min_survivors: int,
-) -> tuple[frozenset[int], frozenset[int]]:
-    """(the clients in the sum, the members asked to open it), from each present member's complaints.
-
-    A client is left out if any member that will be asked complains of it. Where that leaves too few clients, members
-    are set aside, those with most complaints first, as long as `threshold` remain.
-    """
-    asked = set(complained)
-    while True:
-        kept = uploads.difference(*(complained[member] for member in asked))
-        worst = max(asked, key=lambda member: (len(complained[member]), -member))
-        if len(kept) >= min_survivors or len(asked) <= threshold or not complained[worst]:
-            return kept, frozenset(asked)
-        asked.remove(worst)

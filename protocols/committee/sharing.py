@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from protocols.committee.expansion import share_from_seed
 from protocols.committee.parameters import SEED_BYTES
-from protocols.ring import Ring
+from protocols.ring import add_multiple
 
 Residues = NDArray[np.uint64]
-"""(primes, degree) uint64, each row below its prime."""
+"""(primes, count) uint64, each row below its prime."""
 
 
 @lru_cache(maxsize=256)
@@ -42,9 +42,9 @@ def split(
     secret: Residues, *, members: int, threshold: int, primes: tuple[int, ...]
 ) -> tuple[list[bytes], list[Residues]]:
     """(the seeds of the first threshold - 1 members, the shares of the others), fresh from the operating system."""
-    degree = secret.shape[1]
+    count = secret.shape[1]
     seeds = [os.urandom(SEED_BYTES) for _ in range(threshold - 1)]
-    known = [secret, *(share_from_seed(seed, primes, degree) for seed in seeds)]
+    known = [secret, *(share_from_seed(seed, primes, count) for seed in seeds)]
     points = tuple(range(threshold))
     shares = [_interpolate(known, points, at + 1, primes) for at in range(threshold - 1, members)]
     for row in known[1:]:
@@ -61,25 +61,29 @@ def combine(shares: Mapping[int, Residues], *, threshold: int, primes: tuple[int
 
 
 def consistent(shares: Mapping[int, Residues], *, threshold: int, primes: tuple[int, ...]) -> bool:
-    """Whether all shares lie on polynomials of degree below the threshold. Always so for `threshold` of them or fewer.
+    """Whether all shares lie on polynomials of degree below the threshold. Always so for `threshold` of them."""
+    return not inconsistent(shares, threshold=threshold, primes=primes).any()
+
+
+def inconsistent(shares: Mapping[int, Residues], *, threshold: int, primes: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(count,) bool: in which columns the shares lie on no polynomial of degree below the threshold, for some prime.
 
     By the dual code: with v_j = 1 / prod_(i != j) (x_j - x_i), sum_j v_j x_j^k y_j = 0 for all k < r - threshold, r the
     number of shares, if and only if the y_j are such values (MacWilliams, Sloane, chapter 10, theorem 4).
     """
     points = [j + 1 for j in sorted(shares)]
     rows = [shares[j] for j in sorted(shares)]
+    found = np.zeros(rows[0].shape[1], bool)
     for index, q in enumerate(primes):
-        ring = Ring.of(rows[0].shape[1], q)
         for k in range(len(points) - threshold):
-            parity = np.zeros(rows[0].shape[1], np.uint64)
+            parity = np.zeros(len(found), np.uint64)
             for x, row in zip(points, rows, strict=True):
                 spread = 1
                 for other in points:
                     spread = spread * (x - other if other != x else 1) % q
-                ring.add_multiple(parity, row[index].view(np.int64), pow(x, k, q) * pow(spread, -1, q))
-            if parity.any():
-                return False
-    return True
+                add_multiple(parity, row[index].view(np.int64), pow(x, k, q) * pow(spread, -1, q), q)
+            found |= parity != 0
+    return found
 
 
 def wrong_shares(shares: Mapping[int, Residues], *, threshold: int, primes: tuple[int, ...]) -> frozenset[int] | None:
@@ -97,10 +101,25 @@ def wrong_shares(shares: Mapping[int, Residues], *, threshold: int, primes: tupl
     return None
 
 
+def wrong_columns(
+    shares: Mapping[int, Residues], *, threshold: int, primes: tuple[int, ...]
+) -> dict[int, frozenset[int] | None]:
+    """For each column that is inconsistent, what `wrong_shares` would say of it alone."""
+    members = sorted(shares)
+    left = np.flatnonzero(inconsistent(shares, threshold=threshold, primes=primes))
+    found: dict[int, frozenset[int] | None] = dict.fromkeys(left.tolist())
+    for n_wrong in range(1, (len(members) - threshold) // 2 + 1):
+        for wrong in combinations(members, n_wrong):
+            rest = {j: np.ascontiguousarray(shares[j][:, left]) for j in members if j not in wrong}
+            bad = inconsistent(rest, threshold=threshold, primes=primes)
+            found |= dict.fromkeys(left[~bad].tolist(), frozenset(wrong))
+            left = left[bad]
+    return found
+
+
 def _interpolate(rows: Sequence[Residues], points: tuple[int, ...], at: int, primes: tuple[int, ...]) -> Residues:
     out = np.zeros_like(rows[0])
     for index, q in enumerate(primes):
-        ring = Ring.of(out.shape[1], q)
         for row, weight in zip(rows, lagrange(points, at, q), strict=True):
-            ring.add_multiple(out[index], row[index].view(np.int64), weight)
+            add_multiple(out[index], row[index].view(np.int64), weight, q)
     return out

@@ -1,16 +1,25 @@
 """Phases and layouts of what the committee's roles exchange, known to all of them.
 
-Upload: salt 32; ciphertext; a box for each member, by rising number. Boxes: the manifest of all uploads; then for each
-client in it, by rising id, its salt and the box for this member. Complaints: a bit for each client in that manifest, by
-rising id from the lowest bit of the first byte, set where its box is no good; zeros fill the last byte. Request: the
-manifest of the survivors, nothing more. Opening: the sum of their shares.
+Upload: salt 32; ciphertext; a box for each member, by rising number.
+
+Boxes come in batches, one message each: the broadcast, 253; the secret that its nonce commits to, 32; how many clients
+the round has u32, and how many of them were in earlier batches u32; then for each client of this batch, by rising id:
+id u64, the salt of its upload 32, the box for this member. Ids rise from batch to batch, too.
+
+Complaints: a bit for each client of the batch, from the lowest bit of the first byte, set where its box is no good;
+zeros fill the last byte. Then the projections of their shares, packed; zeros where the box is no good.
+
+Request: the manifest of the survivors, nothing more. Opening: the sum of their shares.
 """
 
-from collections.abc import Collection, Iterator
+import struct
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
+from protocols.broadcast import BROADCAST_BYTES, SECRET_BYTES
 from protocols.codec import Kind
 from protocols.committee.parameters import Parameters, choose
 from protocols.errors import LeftoverError, WrongLengthError
@@ -18,12 +27,19 @@ from protocols.roles.phase import Phase
 from protocols.session import Session
 from protocols.transcript import digest
 
-PHASES = (
+UPLOAD, BOXES, OPENING = PHASES = (
     Phase("upload", "client", Kind.BROADCAST, Kind.UPLOAD),
     Phase("boxes", "decryptor", Kind.BOXES, Kind.COMPLAINTS),
     Phase("opening", "decryptor", Kind.REQUEST, Kind.OPENING),
 )
+"""The second one comes again for each batch of boxes."""
+
 SALT_BYTES = 32
+BATCH_BYTES = 1 << 20
+"""Bytes of boxes in one message, at most, unless a single box is larger."""
+
+_ID = struct.Struct("<Q")
+_HEAD = struct.Struct(f"<{BROADCAST_BYTES}s{SECRET_BYTES}sII")
 
 
 def parameters_of(session: Session) -> Parameters:
@@ -49,23 +65,64 @@ def box_slices(parameters: Parameters) -> list[slice]:
     return [slice(start, start + size) for start, size in zip(ends, sizes, strict=False)]
 
 
-def entries(material: memoryview, *, count: int, box_bytes: int, what: str) -> Iterator[tuple[bytes, memoryview]]:
-    """The (salt, box) of each of `count` clients. Raises WrongLengthError."""
-    size = SALT_BYTES + box_bytes
-    if len(material) != count * size:
-        raise WrongLengthError(f"{what} holds {len(material)} bytes of boxes; {count * size} were expected.")
-    for at in range(0, len(material), size):
-        yield bytes(material[at : at + SALT_BYTES]), material[at + SALT_BYTES : at + size]
+def batch_clients(parameters: Parameters) -> int:
+    """How many clients a full batch holds: as many as the last member's boxes, which are the largest, allow for."""
+    return max(1, BATCH_BYTES // (_ID.size + SALT_BYTES + parameters.box_bytes(parameters.members - 1)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Where a batch belongs. broadcast: the round's, its bytes; secret: what its nonce commits to.
+
+    count: clients of the round; earlier: how many of them were in earlier batches.
+    """
+
+    broadcast: bytes
+    secret: bytes
+    count: int
+    earlier: int
+
+    def write(self, clients: Sequence[tuple[int, bytes | memoryview, bytes | memoryview]]) -> bytes:
+        """The body. clients: (id, salt, box) of each, by rising id."""
+        parts: list[bytes | memoryview] = [_HEAD.pack(self.broadcast, self.secret, self.count, self.earlier)]
+        for client, salt, box in clients:
+            parts += (_ID.pack(client), salt, box)
+        return b"".join(parts)
+
+    @classmethod
+    def read(cls, body: memoryview, *, what: str) -> tuple["Batch", memoryview]:
+        """(batch, its entries). Raises WrongLengthError."""
+        if len(body) < _HEAD.size:
+            raise WrongLengthError(f"{what} is too short to be a batch of boxes.")
+        return cls(*_HEAD.unpack_from(body)), body[_HEAD.size :]
+
+
+def entries(material: memoryview, *, box_bytes: int, what: str) -> Iterator[tuple[int, bytes, memoryview]]:
+    """(id, salt, box) of each client. Raises WrongLengthError, before the first one, unless there is a whole number."""
+    size = _ID.size + SALT_BYTES + box_bytes
+    if not len(material) or len(material) % size:
+        raise WrongLengthError(f"{what} holds {len(material)} bytes of boxes, and each takes {size}.")
+
+    def each() -> Iterator[tuple[int, bytes, memoryview]]:
+        for at in range(0, len(material), size):
+            salt_at, box_at = at + _ID.size, at + _ID.size + SALT_BYTES
+            yield _ID.unpack_from(material, at)[0], bytes(material[salt_at:box_at]), material[box_at : at + size]
+
+    return each()
+
+
+def complaint_bytes(n_clients: int) -> int:
+    return (n_clients + 7) // 8
 
 
 def write_complaints(clients: Collection[int], bad: Collection[int]) -> bytes:
-    """clients: all in the manifest; bad: those whose box is no good."""
+    """clients: all of the batch; bad: those whose box is no good."""
     return np.packbits([client in bad for client in sorted(clients)], bitorder="little").tobytes()
 
 
 def read_complaints(body: memoryview, clients: Collection[int], *, what: str) -> frozenset[int]:
     """The bad ones. Raises WrongLengthError, LeftoverError."""
-    if len(body) != (len(clients) + 7) // 8:
+    if len(body) != complaint_bytes(len(clients)):
         raise WrongLengthError(f"{what} has {len(body)} bytes for {len(clients)} clients.")
     bits = np.unpackbits(np.frombuffer(body, np.uint8), bitorder="little")
     if bits[len(clients) :].any():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import protocols
-from protocols.codec import HEADER_BYTES
+from protocols.codec import read_frame
 from protocols.errors import ProtocolError
 from protocols.fuzzing.targets import Target, WronglyAccepted, targets
 from protocols.identity import SIGNATURE_BYTES, Identity
@@ -88,8 +88,10 @@ def fuzz(name: str, arguments: list[str]) -> None:
 def _seeds(target: Target) -> Iterator[bytes]:
     yield b"\0" + target.sample
     if target.signer is not None:
-        start = HEADER_BYTES if isinstance(target.signer, Identity) else 0
-        yield b"\1" + target.sample[start:-SIGNATURE_BYTES]
+        if isinstance(target.signer, Identity):
+            yield b"\1" + read_frame(target.sample).body
+        else:
+            yield b"\1" + target.sample[:-SIGNATURE_BYTES]
 
 
 def _compiled() -> list[str]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from protocols.broadcast import BROADCAST_BYTES
 from protocols.codec import Frame, Header, Kind, read_frame
-from protocols.identity import MAX_NUMBER, ROLES, Address, Identity
+from protocols.identity import MAX_NUMBER, ROLES, Address, Identity, PublicIdentity
+from protocols.seals import seal_key
 
 HEAD = 200
 """Half of all changes hit the first bytes, where most decisions fall."""
@@ -35,6 +36,15 @@ def mutated(data: bytes, rng: np.random.Generator, others: Sequence[bytes] = ())
     return bytes(changed)
 
 
+def written(header: Header, body: bytes, identity: Identity, reader: PublicIdentity) -> bytes:
+    """The frame that this identity can make for that reader, whatever header it writes: signed, sealed, or both."""
+    if not header.bears_seal:
+        return header.write(identity, body)
+    to = header.recipient or reader.address
+    key = seal_key(identity, reader, setup=header.setup, sender=header.sender, recipient=to)
+    return header.write(identity, body, key=key)
+
+
 def signed_nested(frame: Frame, identity: Identity, rng: np.random.Generator) -> bytes:
     """The server's message with another broadcast of its in front of the body, and named in the header."""
     inner = read_frame(frame.body[:BROADCAST_BYTES])
@@ -45,8 +55,8 @@ def signed_nested(frame: Frame, identity: Identity, rng: np.random.Generator) ->
     return header.write(identity, nested + bytes(frame.body[BROADCAST_BYTES:]))
 
 
-def signed_header(frame: Frame, identity: Identity, rng: np.random.Generator) -> bytes:
-    """The frame with one header field changed, then signed. No reader may accept it, whoever signed.
+def signed_header(frame: Frame, identity: Identity, reader: PublicIdentity, rng: np.random.Generator) -> bytes:
+    """The frame with one header field changed, then signed or sealed. No reader may accept it, whoever did that.
 
     A broadcast's round is left alone: the server may open any.
     """
@@ -64,7 +74,7 @@ def signed_header(frame: Frame, identity: Identity, rng: np.random.Generator) ->
         changes.append(lambda h, g: {"round_number": _number(h.round_number, g)})
     while (changed := replace(header, **changes[rng.integers(len(changes))](header, rng))) == header:
         pass
-    return changed.write(identity, bytes(frame.body))
+    return written(changed, bytes(frame.body), identity, reader)
 
 
 def _flip(data: bytearray, rng: np.random.Generator) -> None:

@@ -1,6 +1,6 @@
 """One honest round of a protocol, message by message, with every party's state as it was before each.
 
-Fuzzing needs the same state again and again. A server's is replayed: opened with the same nonce and given the same
+Fuzzing needs the same state again and again. A server's is replayed: opened with the same secret and given the same
 answers, it is the same. A client's or decryptor's holds fresh secrets, so it is copied.
 """
 
@@ -35,8 +35,8 @@ CLIENTS = (0, 3, 4, 7)
 
 ROUND = 5
 CONTEXT = bytes(range(32))
-NONCE = bytes(32)
-"""Public, and the same in each replay."""
+SECRET = bytes(32)
+"""The same in each replay."""
 
 _SHARED = (Session, Broadcast, Encryptor, SecretKey, Parameters, X25519PrivateKey)
 """What copies of a role share: it never changes, or cannot be copied."""
@@ -98,7 +98,7 @@ class Recorded:
 
     def open(self) -> ServerRound:
         """The round's beginning at the server, always the same bytes."""
-        return self.run.server().open_round(ROUND, context=CONTEXT, min_survivors=2, nonce=NONCE)
+        return self.run.server().open_round(ROUND, context=CONTEXT, min_survivors=2, secret=SECRET)
 
     def joined(self, client: int) -> ClientRound:
         """A client that has joined the round and given its values."""

@@ -6,7 +6,7 @@ uploads. So a reader that lets nonsense in has to live with it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import chain
 
@@ -14,11 +14,11 @@ import numpy as np
 
 from protocols import parties
 from protocols.broadcast import BROADCAST_BYTES
-from protocols.codec import MAGIC, Kind, read_frame
+from protocols.codec import MAGIC, UPLOADS, read_frame
 from protocols.errors import ProtocolError
-from protocols.fuzzing.mutate import mutated, signed_header, signed_nested
+from protocols.fuzzing.mutate import mutated, signed_header, signed_nested, written
 from protocols.fuzzing.recorded import CLIENTS, SPEC, Exchange, Recorded, Role, Step, fork
-from protocols.identity import SIGNATURE_BYTES, EnrolmentKey, Identity
+from protocols.identity import SIGNATURE_BYTES, Address, EnrolmentKey, Identity, PublicIdentity
 from protocols.registry import PROTOCOLS
 from protocols.roles.client import ClientRound
 from protocols.roster import Roster
@@ -48,7 +48,8 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Target:
-    """sample: an honest message. make: see above. signer: who signs such messages; None where nobody does.
+    """sample: an honest message. make: see above. signer: who signs or seals such messages; None where nobody does.
+    reader: for whom, if it is a frame.
 
     others: honest messages of other kinds and parties, to splice with. forgiving: a refused message leaves the reader
     as it was even if its sender signed it; an unsigned one always does. focus: from where to where in the body, or in
@@ -59,6 +60,7 @@ class Target:
     sample: bytes = field(repr=False)
     make: Callable[[], Reader] = field(repr=False)
     signer: Identity | EnrolmentKey | None = field(repr=False)
+    reader: PublicIdentity | None = field(default=None, repr=False)
     others: tuple[bytes, ...] = field(default=(), repr=False)
     forgiving: bool = True
     focus: tuple[int, int | None] = (0, None)
@@ -71,10 +73,11 @@ class Target:
                 return found
 
     def signed(self, body: bytes) -> bytes:
-        """A message of this target's kind with this body, signed where somebody signs it."""
+        """A message of this target's kind with this body, signed or sealed where somebody does that."""
         if isinstance(self.signer, Identity):
-            header = read_frame(self.sample).header
-            return type(header)(**{**vars(header), "body_bytes": len(body)}).write(self.signer, body)
+            assert self.reader is not None
+            header = replace(read_frame(self.sample).header, body_bytes=len(body))
+            return written(header, body, self.signer, self.reader)
         return body + self.signer.sign("roster", body) if self.signer else body
 
     def _mutant(self, rng: np.random.Generator) -> Mutant:
@@ -87,7 +90,8 @@ class Target:
             return Mutant(self.signed(body), acceptable=True, signed=True)
         frame = read_frame(self.sample)
         if rng.random() < 0.15:
-            return Mutant(signed_header(frame, self.signer, rng), acceptable=False, signed=True)
+            assert self.reader is not None
+            return Mutant(signed_header(frame, self.signer, self.reader, rng), acceptable=False, signed=True)
         if bytes(frame.body[: len(MAGIC)]) == MAGIC and rng.random() < 0.2:
             return Mutant(signed_nested(frame, self.signer, rng), acceptable=True, signed=True)
         body = self._changed(bytes(frame.body), rng, self._other_bodies)
@@ -140,6 +144,7 @@ def _of_a_protocol(name: str, recorded: Recorded) -> Iterator[Target]:
         recorded.broadcast,
         lambda: _client_joins(recorded),
         recorded.run.server_identity,
+        recorded.identity(Address("client", CLIENTS[1])).public,
         messages,
     )
     for number, step in enumerate(recorded.steps):
@@ -163,6 +168,7 @@ def _of_an_exchange(
             exchange.message,
             lambda: partial(_answers, fork(before)),
             recorded.run.server_identity,
+            recorded.identity(place).public,
             others,
             # A client leaves the round; the one decryptor of ckks has spent it when what it decrypts is out of range.
             forgiving=not isinstance(before, ClientRound) and name != "ckks",
@@ -173,6 +179,7 @@ def _of_an_exchange(
         exchange.answer,
         lambda: _server_receives(recorded, number, exchange),
         recorded.identity(place),
+        recorded.run.server_identity.public,
         others,
         # A decryptor's answer begins with the signature of what it answers.
         focus=(SIGNATURE_BYTES if place.role == "decryptor" else 0, None),
@@ -197,7 +204,7 @@ def _answers(party: Role, data: bytes) -> None:
 def _server_receives(recorded: Recorded, step: int, exchange: Exchange) -> Reader:
     opened = recorded.server_before(step, exchange.to)
     # An upload may hold any numbers, and so may the answer of a decryptor that is alone. All else leaves the sum exact.
-    free = read_frame(exchange.answer).header.kind is Kind.UPLOAD or recorded.run.protocol == "ckks"
+    free = read_frame(exchange.answer).header.kind in UPLOADS or recorded.run.protocol == "ckks"
 
     def read(data: bytes) -> None:
         if opened.receive(data) != exchange.to:

@@ -11,5 +11,6 @@ who left, never both.
     masks     from 32-byte seeds to vectors modulo a power of two
     keys      what two neighbours agree on: the mask's seed, boxes for shares, tags
     wire      bodies of the messages
+    post      what neighbours send each other through the server
     client, server, opening    the roles, and how the server takes the masks off
 """

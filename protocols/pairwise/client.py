@@ -29,7 +29,7 @@ from protocols.pairwise import keys, merkle, shamir
 from protocols.pairwise.graph import Design, Graph, Tolerance, design
 from protocols.pairwise.masks import MaskSum, width_of
 from protocols.pairwise.phases import MASKED, PHASES, confirmation, graph_seed, round_digest
-from protocols.pairwise.wire import BOX_BYTES, SHARE_BYTES, Neighbours, Reader, pieces, read_entries
+from protocols.pairwise.wire import BOX_BYTES, SHARE_BYTES, Neighbours, read_entries, read_survivors
 from protocols.roles.client import Client, ClientRound
 from protocols.session import Session
 
@@ -142,14 +142,12 @@ class PairwiseClientRound(ClientRound):
         return b"".join((*tags, Streams((1 << width,), self.spec.length).pack(masked[None, :])))
 
     def _confirm(self, body: memoryview) -> bytes:
-        reader = Reader(body, "The list of survivors")
-        survivors = reader.bits(len(self._ids))
+        survivors, tags = read_survivors(body, len(self._ids), self._neighbours)
         self._check_survivors(survivors)
         self._alive = survivors[self._places]
         alive = self._alive_pairs()
-        for pair, tag in zip(alive, pieces(reader.take(keys.TAG_BYTES * len(alive)), keys.TAG_BYTES), strict=True):
+        for pair, tag in zip(alive, tags, strict=True):
             pair.incoming.check(MASKED, tag, what=f"The tag by which client {pair.number} says that it uploaded")
-        reader.end()
         self._statement = confirmation(self._round_digest, survivors)
         return b"".join(pair.outgoing.tag(self._statement) for pair in alive)
 

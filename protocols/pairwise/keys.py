@@ -22,6 +22,20 @@ TAG_BYTES = 16
 SEAL_BYTES = 16
 """What a box is longer than its content."""
 
+_P = 2**255 - 19
+_LOW_ORDER = frozenset(
+    (
+        0,
+        1,
+        _P - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    )
+)
+"""Points of Curve25519 and its twist whose order divides 8: with them, and no others, every exchange gives zero
+(Bernstein, Curve25519, 2006; RFC 7748, section 6.1).
+"""
+
 _PAIR = struct.Struct("<QQ")
 _NONCE = bytes(12)
 _LABEL = transcript("pairwise boxes and tags")
@@ -99,7 +113,18 @@ def exchange(private: X25519PrivateKey, public: bytes, owner: int) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
-        raise WrongKeyError(f"The mask key of client {owner} is weak: no secret can be agreed on.") from None
+        raise _weak(owner) from None
+
+
+def check_public(public: bytes, owner: int) -> None:
+    """Raise WrongKeyError for a mask key with which `exchange` would raise it, whoever tries."""
+    # X25519 ignores the highest bit, and takes the rest modulo p.
+    if (int.from_bytes(public, "little") & (2**255 - 1)) % _P in _LOW_ORDER:
+        raise _weak(owner)
+
+
+def _weak(owner: int) -> WrongKeyError:
+    return WrongKeyError(f"The mask key of client {owner} is weak: no secret can be agreed on.")
 
 
 def mask_seed(round_digest: bytes, one: int, other: int, shared: bytes) -> bytes:

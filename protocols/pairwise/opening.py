@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from protocols.pairwise import keys, shamir
 from protocols.pairwise.graph import Design
 from protocols.pairwise.masks import MaskSum
+from protocols.pairwise.post import Post
 from protocols.pairwise.wire import SHARE_BYTES
 
 
@@ -22,22 +23,19 @@ class Opening:
 
     def __init__(self, layout: Design, places: NDArray[np.int64], mirror: NDArray[np.int64]) -> None:
         """places (n, k): neighbours of each client by place; mirror (k,): see `Graph`."""
-        n, k = places.shape
         self._threshold = layout.threshold
         self._places, self._mirror = places, mirror
-        # By owner and the place that the giver has with the owner. Each owner is either alive or gone, so one share of
-        # one kind is all that there is for each.
-        self._shares = np.zeros((n, k, SHARE_BYTES), np.uint8)
-        self._given = np.zeros((n, k), bool)
+        # Each owner is either alive or gone, so one share of one kind is all that there is for each giver.
+        self._post = Post(places, mirror, SHARE_BYTES)
+        self._gave = np.zeros(places.shape, bool)
 
     def __repr__(self) -> str:
-        return f"Opening({int(np.count_nonzero(self._given))} shares)"
+        return f"Opening({int(np.count_nonzero(self._gave))} shares)"
 
-    def take(self, giver: int, boxes: NDArray[np.bool_], shares: NDArray[np.uint8]) -> None:
-        """A client's shares (count, 32), of the neighbours whose boxes it had: boxes (k,) bool by place."""
-        owners, places = self._places[giver][boxes], self._mirror[boxes]
-        self._shares[owners, places] = shares
-        self._given[owners, places] = True
+    def take(self, giver: int, boxes: NDArray[np.bool_], shares: memoryview) -> None:
+        """A client's shares, 32 each, of the neighbours whose boxes it had: boxes (k,) bool by place."""
+        self._post.put(giver, boxes, shares)
+        self._gave[giver] = boxes
 
     def masks(
         self,
@@ -51,11 +49,14 @@ class Opening:
         width: int,
         length: int,
     ) -> NDArray[np.uint64]:
-        """The sum of all masks in the uploads of those alive, (length,) uint64 below 2^width.
+        """The sum of all masks in the uploads of those alive, (length,) uint64 below 2^width. To be called once.
 
         ids (n,), shared, alive (n,): who they are, shared their secrets, uploaded. mask_keys: by id. commitments: by
         number. about: the round's digest. Raises ShareError.
         """
+        # By owner and the place that the giver has with the owner.
+        self._shares = self._post.delivered()
+        self._given = self._gave[self._places, self._mirror]
         total = MaskSum(width, length)
         for i in np.flatnonzero(alive).tolist():
             client = int(ids[i])

@@ -12,7 +12,7 @@ from protocols.transcript import digest, transcript
 PHASES = (
     Phase("advertise", "client", Kind.BROADCAST, Kind.ADVERTISE),
     Phase("share", "client", Kind.NEIGHBOURS, Kind.SHARE),
-    Phase("upload", "client", Kind.MAILBOX, Kind.UPLOAD),
+    Phase("upload", "client", Kind.MAILBOX, Kind.VECTOR),
     Phase("confirm", "client", Kind.SURVIVORS, Kind.CONFIRM),
     Phase("unmask", "client", Kind.CONFIRMED, Kind.UNMASK),
 )

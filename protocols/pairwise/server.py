@@ -1,18 +1,17 @@
 """The server: passes keys, boxes and tags between neighbours, adds masked vectors as they arrive, takes the masks off.
 
 What it keeps of each client is keys, boxes, tags and shares, a few hundred bytes for each neighbour; vectors go into
-one sum at once. It checks lengths, signatures and that no mask key is weak; boxes and tags are for the clients to
+one sum at once. It checks lengths, seals and that no mask key is weak; boxes and tags are for the clients to
 judge.
 """
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from protocols.accumulator import Accumulator
-from protocols.broadcast import Broadcast
 from protocols.codec import Kind
 from protocols.errors import SpecError
 from protocols.identity import Address, Identity
@@ -22,10 +21,10 @@ from protocols.pairwise.graph import Design, Graph, Tolerance, design
 from protocols.pairwise.masks import width_of
 from protocols.pairwise.opening import Opening, ShareError
 from protocols.pairwise.phases import PHASES, graph_seed, round_digest
-from protocols.pairwise.wire import BOX_BYTES, KEY_BYTES, SHARE_BYTES, Neighbours, write_bits
+from protocols.pairwise.post import Post
+from protocols.pairwise.wire import BOX_BYTES, KEY_BYTES, SHARE_BYTES, write_bits
 from protocols.roles.phase import Phase
 from protocols.roles.server import Server, ServerRound
-from protocols.session import Session
 from protocols.spec import SumSpec
 from protocols.transcript import DIGEST_BYTES
 
@@ -33,11 +32,9 @@ from protocols.transcript import DIGEST_BYTES
 class PairwiseServerRound(ServerRound):
     phases = PHASES
 
-    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
+    def _prepare(self) -> None:
         self._keys: dict[int, bytes] = {}
-        super().__init__(session, broadcast, cohort)
-        self._tolerance = Tolerance.decode(session.setup.public_keys)
-        self._probe = X25519PrivateKey.generate()
+        self._tolerance = Tolerance.decode(self.session.setup.public_keys)
         self._width = width_of(self.spec)
         self._stream = Streams((1 << self._width,), self.spec.length)
         self._sum = Accumulator(self._stream, self._stream)
@@ -58,36 +55,44 @@ class PairwiseServerRound(ServerRound):
         self._ids = np.array(sorted(self._keys))
         self._index = {int(client): i for i, client in enumerate(self._ids)}
         roster = np.array([party.number for party in self.session.roster.clients])
-        self._advertised = np.isin(roster, self._ids)
-        self._tree = merkle.tree([self._keys[client] for client in self._ids.tolist()])
-        self._round_digest = round_digest(self.broadcast, self._advertised, self._tree[-1][0])
+        advertised = np.isin(roster, self._ids)
+        self._advertised_bits = write_bits(advertised)
+        mask_keys = [self._keys[client] for client in self._ids.tolist()]
+        self._key_rows = np.frombuffer(b"".join(mask_keys), np.uint8).reshape(n, KEY_BYTES)
+        self._tree = merkle.tree(mask_keys)
+        self._round_digest = round_digest(self.broadcast, advertised, self._tree[-1][0])
         try:
             self._design: Design = design(n, self._tolerance)
         except SpecError as too_many:
             raise self.abort(str(too_many)) from None
         self._graph = Graph(n, self._design.degree, graph_seed(self._round_digest))
         self._places = np.array([self._graph.neighbours(i) for i in range(n)])
-        k = self._design.degree
         self._commitments: dict[int, bytes] = {}
-        self._boxes: dict[int, memoryview] = {}
-        self._shared = np.zeros(n, bool)
-        self._masked: NDArray[np.uint8] = np.zeros((n, k, keys.TAG_BYTES), np.uint8)
-        self._alive = np.zeros(n, bool)
-        self._confirmed = np.zeros(n, bool)
-        self._tags: NDArray[np.uint8] = np.zeros((n, k, keys.TAG_BYTES), np.uint8)
+        self._shared, self._alive, self._confirmed = (np.zeros(n, bool) for _ in range(3))
+        self._everybody = np.ones(self._design.degree, bool)
+        self._boxes = Post(self._places, self._graph.mirror, BOX_BYTES)
+        self._masked, self._tags = (Post(self._places, self._graph.mirror, keys.TAG_BYTES) for _ in range(2))
         self._opening = Opening(self._design, self._places, self._graph.mirror)
 
     def _close_share(self) -> None:
         self._need(int(np.count_nonzero(self._shared)), "clients shared their secrets")
         self._check_neighbours(self._shared, self._shared, "shared their secrets")
+        # By client and place: which neighbours' boxes it is sent, and below, which uploaded and which confirmed.
+        self._boxed = self._shared[self._places]
+        self._mail = self._boxes.delivered()
 
     def _close_upload(self) -> None:
-        self._boxes.clear()
+        del self._mail
         self._check_neighbours(self._shared, self._alive, "uploaded")
+        self._survivor_bits = write_bits(self._alive)
+        self._left = self._alive[self._places]
+        self._masked_tags = self._masked.delivered()
 
     def _close_confirm(self) -> None:
         self._need(int(np.count_nonzero(self._confirmed)), "clients confirmed the survivors")
         self._check_neighbours(self._shared, self._confirmed, "confirmed the survivors")
+        self._spoke = self._confirmed[self._places]
+        self._survivor_tags = self._tags.delivered()
 
     def _close_unmask(self) -> None:
         pass
@@ -104,7 +109,7 @@ class PairwiseServerRound(ServerRound):
 
     # What is sent.
 
-    def _bodies(self) -> dict[Address, bytes]:
+    def _bodies(self) -> Mapping[Address, Callable[[], bytes]]:
         write = {
             Kind.NEIGHBOURS: (self._neighbours_of, np.ones(len(self._ids), bool)),
             Kind.MAILBOX: (self._mailbox_of, self._shared),
@@ -112,33 +117,19 @@ class PairwiseServerRound(ServerRound):
             Kind.CONFIRMED: (self._confirmed_for, self._confirmed),
         }
         make, to = write[self._phase.sends]
-        return {Address("client", int(self._ids[i])): make(i) for i in np.flatnonzero(to).tolist()}
+        return {Address("client", int(self._ids[i])): partial(make, i) for i in np.flatnonzero(to).tolist()}
 
     def _neighbours_of(self, i: int) -> bytes:
-        mask_keys = [self._keys[client] for client in self._ids[self._places[i]].tolist()]
-        return Neighbours(self._advertised, merkle.proof(self._tree, i), mask_keys).write()
+        return self._advertised_bits + merkle.proof(self._tree, i) + self._key_rows[self._places[i]].tobytes()
 
     def _mailbox_of(self, i: int) -> bytes:
-        came = self._shared[self._places[i]]
-        boxes = []
-        for j in np.flatnonzero(came).tolist():
-            at = BOX_BYTES * int(self._graph.mirror[j])
-            boxes.append(self._boxes[int(self._places[i, j])][at : at + BOX_BYTES])
-        return b"".join((write_bits(came), *boxes))
+        return write_bits(self._boxed[i]) + self._mail[i][self._boxed[i]].tobytes()
 
     def _survivors_for(self, i: int) -> bytes:
-        alive = self._alive[self._places[i]]
-        return self._survivor_bits + self._masked[self._places[i][alive], self._graph.mirror[alive]].tobytes()
-
-    @cached_property
-    def _survivor_bits(self) -> bytes:
-        return write_bits(self._alive)
+        return self._survivor_bits + self._masked_tags[i][self._left[i]].tobytes()
 
     def _confirmed_for(self, i: int) -> bytes:
-        alive = self._alive[self._places[i]]
-        there = self._confirmed[self._places[i]]
-        tags = self._tags[self._places[i][there], self._graph.mirror[there]]
-        return write_bits(there[alive]) + tags.tobytes()
+        return write_bits(self._spoke[i][self._left[i]]) + self._survivor_tags[i][self._spoke[i]].tobytes()
 
     # What comes back.
 
@@ -147,11 +138,11 @@ class PairwiseServerRound(ServerRound):
             return KEY_BYTES
         if self._phase.answers is Kind.SHARE:
             return DIGEST_BYTES + BOX_BYTES * self._design.degree
-        places = self._places[self._index[sender.number]]
+        i = self._index[sender.number]
         if self._phase.answers is Kind.CONFIRM:
-            return keys.TAG_BYTES * int(np.count_nonzero(self._alive[places]))
-        boxes = int(np.count_nonzero(self._shared[places]))
-        if self._phase.answers is Kind.UPLOAD:
+            return keys.TAG_BYTES * int(np.count_nonzero(self._left[i]))
+        boxes = int(np.count_nonzero(self._boxed[i]))
+        if self._phase.answers is Kind.VECTOR:
             return keys.TAG_BYTES * boxes + self._stream.n_bytes
         return SHARE_BYTES * boxes
 
@@ -159,27 +150,24 @@ class PairwiseServerRound(ServerRound):
         client = sender.number
         if self._phase.answers is Kind.ADVERTISE:
             key = bytes(body)
-            keys.exchange(self._probe, key, client)
+            keys.check_public(key, client)
             self._keys[client] = key
             return
         i = self._index[client]
         if self._phase.answers is Kind.SHARE:
             self._commitments[i] = bytes(body[:DIGEST_BYTES])
-            self._boxes[i] = body[DIGEST_BYTES:]
+            self._boxes.put(i, self._everybody, body[DIGEST_BYTES:])
             self._shared[i] = True
-            return
-        entries = np.frombuffer(body, np.uint8)
-        boxes = self._shared[self._places[i]]
-        if self._phase.answers is Kind.UPLOAD:
-            tags = keys.TAG_BYTES * int(np.count_nonzero(boxes))
+        elif self._phase.answers is Kind.VECTOR:
+            tags = len(body) - self._stream.n_bytes
             self._sum.add(body[tags:], what=f"The upload of {sender}")
-            self._masked[i, boxes] = entries[:tags].reshape(-1, keys.TAG_BYTES)
+            self._masked.put(i, self._boxed[i], body[:tags])
             self._alive[i] = True
         elif self._phase.answers is Kind.CONFIRM:
-            self._tags[i, self._alive[self._places[i]]] = entries.reshape(-1, keys.TAG_BYTES)
+            self._tags.put(i, self._left[i], body)
             self._confirmed[i] = True
         else:
-            self._opening.take(i, boxes, entries.reshape(-1, SHARE_BYTES))
+            self._opening.take(i, self._boxed[i], body)
 
     # The end.
 
@@ -201,7 +189,7 @@ class PairwiseServerRound(ServerRound):
         # The low W bits, as a signed number: shifted up to the sign of 64 bits and back.
         up = np.uint64(64 - self._width)
         values = (total << up).view(np.int64) >> np.int64(64 - self._width)
-        bound = self.spec.sum_bound_of(len(self.uploads))
+        bound = self.spec.sum_bound_of(len(self.uploaded))
         if int(values.max()) > bound or int(values.min()) < -bound:
             raise self.abort(f"a sum beyond {bound} came out, so somebody's upload was not what it should have been.")
         return values

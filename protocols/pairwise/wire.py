@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import LeftoverError, WrongLengthError
 from protocols.pairwise.graph import MAX_NEIGHBOURS
-from protocols.pairwise.keys import SEAL_BYTES
+from protocols.pairwise.keys import SEAL_BYTES, TAG_BYTES
 from protocols.pairwise.merkle import depth_of
 from protocols.transcript import DIGEST_BYTES
 
@@ -103,8 +103,17 @@ class Neighbours:
         reader.end()
         return cls(advertised, path, keys)
 
-    def write(self) -> bytes:
-        return b"".join((write_bits(self.advertised), self.proof, *self.keys))
+
+def read_survivors(body: memoryview, n: int, places: NDArray[np.int64]) -> tuple[NDArray[np.bool_], list[memoryview]]:
+    """(survivors (n,) bool, a tag of each survivor among the neighbours at `places`, in their order).
+
+    Raises WrongLengthError, LeftoverError.
+    """
+    reader = Reader(body, "The list of survivors")
+    survivors = reader.bits(n)
+    tags = pieces(reader.take(TAG_BYTES * int(np.count_nonzero(survivors[places]))), TAG_BYTES)
+    reader.end()
+    return survivors, tags
 
 
 def read_entries(body: memoryview, n: int, size: int, *, what: str) -> tuple[NDArray[np.bool_], list[memoryview]]:

@@ -7,7 +7,7 @@ To add a protocol, write a `ClientRound` with
                            and `self.broadcast` says all. `self.values` is there from the step that uploads.
 
 and a `Client` that names it in `round_class`; then an entry in protocols/registry.py. When `_answer` is called, the
-message is known to be signed by the server of this run, for this client, round and broadcast, and to be the next one.
+message is known to come from the server of this run, for this client, round and broadcast, and to be the next one.
 If it raises, the client takes no further part in the round: what a server sent illegally is never answered later.
 """
 
@@ -106,7 +106,7 @@ class ClientRound(ABC):
     @property
     def uploads_next(self) -> bool:
         """Whether the next answer is the upload, before which `provide` must have been called."""
-        return bool(self._steps) and not self._over and self._steps[0].answers is Kind.UPLOAD
+        return bool(self._steps) and not self._over and self._steps[0].uploads
 
     def provide(self, values: NDArray[np.int64]) -> None:
         """Give this client's vector, (length,) int64, noise already added, once, before its upload.
@@ -128,13 +128,13 @@ class ClientRound(ABC):
         """The answer to the server's next message. Each message is answered at most once, in order.
 
         Raises what `Session.read` raises, SignatureError, PhaseError, or the protocol's own refusals, after which this
-        client takes no further part. A message that the server did not sign changes nothing.
+        client takes no further part. A message that does not come from the server changes nothing.
         """
         if self._over or not self._steps:
             raise PhaseError(f"{self._who} takes no further part: it answers nothing more.")
         step = self._steps[0]
         body = self._read(step, message)
-        if step.answers is Kind.UPLOAD:
+        if step.uploads:
             _ = self.values
         try:
             answer = self._answer(step.sends, body)
@@ -142,7 +142,7 @@ class ClientRound(ABC):
             self._over = True
             raise
         del self._steps[0]
-        if step.answers is Kind.UPLOAD:
+        if step.uploads:
             self._values = None
         return self.session.write(
             step.answers,
@@ -172,5 +172,5 @@ class ClientRound(ABC):
             round_number=self.broadcast.round_number,
             broadcast=self.broadcast.digest,
         )
-        self.session.check_signature(frame)
+        self.session.authenticate(frame)
         return frame.body

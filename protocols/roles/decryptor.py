@@ -91,7 +91,7 @@ class Decryptor(ABC, Generic[Examined]):
         that was answered is refused.
         """
         frame = self.session.read(message, kinds=(Kind.REQUEST,), sender_role="server")
-        self.session.check_signature(frame)
+        self.session.authenticate(frame)
         header = frame.header
         what = str(frame)
         manifest, material = Manifest.read(

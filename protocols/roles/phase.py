@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from protocols.codec import Kind
+from protocols.codec import UPLOADS, Kind
 from protocols.identity import Role
 
 
@@ -14,3 +14,8 @@ class Phase:
     party: Role
     sends: Kind
     answers: Kind
+
+    @property
+    def uploads(self) -> bool:
+        """Whether the answers hold clients' vectors."""
+        return self.answers in UPLOADS

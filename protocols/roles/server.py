@@ -2,12 +2,14 @@
 
 To add a protocol, declare its phases once,
 
-    PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.UPLOAD),)
+    PHASES = (Phase("upload", "client", Kind.BROADCAST, Kind.VECTOR),)
 
 and write a `ServerRound` with
 
     phases              PHASES; the first one sends Kind.BROADCAST, which this class makes itself
-    _bodies()           what goes to each party in the present phase, if it is not the first; this class signs it
+    _prepare()          what the round starts with; `__init__` is this class's own
+    _bodies()           what goes to each party in the present phase, if it is not the first: functions that make a body
+                        when it is delivered, always the same one in a phase; this class signs or seals it
     _body_bytes(sender) the exact length of that party's answer, so that any other is refused before it is looked at
     _accept(sender, body)  take an answer in, or raise a ProtocolError and leave everything as it was
     _close()            the present phase is over: prepare and return the next one, or None at the end; raise
@@ -16,21 +18,23 @@ and write a `ServerRound` with
 
 and a `Server` that names it in `round_class`, and says in `parameters_for` what it derives from a specification; then
 an entry in protocols/registry.py. When `_accept` is called, the message is known to be of this run, round, broadcast
-and phase, from a party that was asked and has not answered yet, of the right length, and signed. After an upload is
-accepted, its digest and signature are in `self.uploads`; an implementation adds the body into what it has and keeps
-no other trace, so memory does not grow with the cohort.
+and phase, from a party that was asked and has not answered yet, of the right length, and its sender's own. After an
+upload is accepted, its sender is in `self.uploaded`, and where its kind is Kind.UPLOAD the digest it states and its
+signature are in `self.uploads`; an implementation adds the body into what it has and keeps no other trace, so memory
+does not grow with the cohort. What has to wait, waits in `self.spool`.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.broadcast import NONCE_BYTES, Broadcast
+from protocols.broadcast import SECRET_BYTES, Broadcast, nonce_of
 from protocols.codec import Frame, Kind
 from protocols.errors import (
     DuplicateError,
@@ -43,12 +47,18 @@ from protocols.errors import (
 )
 from protocols.identity import SIGNATURE_BYTES, Address, Identity
 from protocols.manifest import Manifest, UploadRecord
+from protocols.roles.outbox import Outbox
 from protocols.roles.phase import Phase
+from protocols.seals import fingerprint
 from protocols.session import Session
 from protocols.spec import SumSpec
 
 MAX_COMPLAINTS = 1000
 """A flood of refused messages must not fill the server's memory."""
+
+
+Spool = MutableMapping[int, bytes | memoryview]
+"""Where bytes of clients wait until a later phase, by client. They hold no secret of the server's."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +105,16 @@ class Server:
         context: bytes,
         min_survivors: int,
         cohort: Collection[int] | None = None,
-        nonce: bytes | None = None,
+        spool: Spool | None = None,
+        secret: bytes | None = None,
     ) -> "ServerRound":
         """A new round. context: the 32-byte digest of what clients are sent along with the broadcast.
 
-        cohort: ids of the clients to ask; all on the roster if None. nonce: 32 random bytes of the operating system's
-        if None. Raises TooFewClientsError, TooManyClientsError, UnknownSenderError, PhaseError (a round twice),
-        WrongLengthError, FrameError.
+        cohort: ids of the clients to ask; all on the roster if None. spool: empty, for this round alone; a dictionary
+        in memory if None, to be replaced by a mapping that writes to a disk where cohorts are large. secret: 32 random
+        bytes, of the operating system's if None, that the broadcast's nonce commits to; see `nonce_of`. Raises
+        TooFewClientsError, TooManyClientsError, UnknownSenderError, PhaseError (a round twice), WrongLengthError,
+        FrameError.
         """
         if round_number in self._opened:
             raise PhaseError(f"Round {round_number} has been opened before: clients would refuse another broadcast.")
@@ -116,14 +129,15 @@ class Server:
             )
         if len(asked) < min_survivors:
             raise RoundAborted(f"A cohort of {len(asked)} cannot leave {min_survivors} survivors.")
+        secret = os.urandom(SECRET_BYTES) if secret is None else secret
         broadcast = Broadcast.make(
             self.session,
             round_number=round_number,
             context=context,
             min_survivors=min_survivors,
-            nonce=os.urandom(NONCE_BYTES) if nonce is None else nonce,
+            nonce=nonce_of(secret),
         )
-        opened = self.round_class(self.session, broadcast, asked)
+        opened = self.round_class(self.session, broadcast, asked, secret=secret, spool={} if spool is None else spool)
         self._opened.add(round_number)
         return opened
 
@@ -135,17 +149,24 @@ class ServerRound(ABC):
     distinct_uploads: ClassVar[bool] = True
     """Refuse an upload whose body is that of another: somebody copied it. Off where honest ones may coincide."""
 
-    def __init__(self, session: Session, broadcast: Broadcast, cohort: frozenset[int]) -> None:
+    def __init__(
+        self, session: Session, broadcast: Broadcast, cohort: frozenset[int], *, secret: bytes, spool: Spool
+    ) -> None:
         self.session = session
         self.spec = session.setup.spec
         self.broadcast = broadcast
         self.cohort = cohort
+        self.secret = secret
+        self.spool = spool
+        self.uploaded: set[int] = set()
         self.uploads: dict[int, UploadRecord] = {}
-        self._digests: set[bytes] = set()
+        self._seen: set[bytes] = set()
+        self._fingerprint_key = os.urandom(32)
         self._complaints: list[str] = []
         self._result: OpenedSum | None = None
-        self._outbox: dict[Address, bytes] = {}
+        self._outbox = Outbox({})
         self._aborted = False
+        self._prepare()
         self._enter(self.phases[0])
 
     def __repr__(self) -> str:
@@ -176,11 +197,9 @@ class ServerRound(ABC):
         """What was refused so far."""
         return tuple(self._complaints)
 
-    def outbox(self) -> dict[Address, bytes]:
-        """The present phase's messages, to be delivered now. Empty at the end."""
-        if self._aborted or self._result:
-            return {}
-        return dict(self._outbox)
+    def outbox(self) -> Outbox:
+        """The present phase's messages, made as they are looked up, to be delivered now. Empty at the end."""
+        return self._outbox
 
     def receive(self, message: bytes) -> Address:
         """Take one answer of the present phase; returns who sent it. A refused one changes nothing but `complaints`.
@@ -201,22 +220,29 @@ class ServerRound(ABC):
         if self._aborted or self._result:
             raise PhaseError(f"Round {self.broadcast.round_number} is over: it has no phase to close.")
         try:
-            if self._phase.answers is Kind.UPLOAD:
-                self._need(len(self.uploads), "uploads arrived")
+            if self._phase.uploads:
+                self._need(len(self.uploaded), "uploads arrived")
             following = self._close()
             if following is not None:
                 self._enter(following)
                 return
             self._result = OpenedSum(self._values(), self._survivors(), self.complaints)
-            self._outbox = {}
         except RoundAborted:
             self._aborted = True
             raise
+        finally:
+            if self._aborted or self._result:
+                self._outbox.close()
+                self.spool.clear()
 
     # What protocols implement.
 
-    def _bodies(self) -> dict[Address, bytes]:
-        """Bodies of the present phase's messages; not called for the first phase."""
+    @abstractmethod
+    def _prepare(self) -> None:
+        """What the round starts with, from `self.session`, `self.spec` and `self.broadcast`."""
+
+    def _bodies(self) -> Mapping[Address, Callable[[], bytes]]:
+        """What makes the bodies of the present phase's messages; not called for the first phase."""
         raise NotImplementedError(f"{type(self).__name__} has no messages for its phase {self._phase.name!r}")
 
     @abstractmethod
@@ -237,7 +263,7 @@ class ServerRound(ABC):
 
     def _survivors(self) -> frozenset[int]:
         """Ids of the clients in the sum: all whose uploads were accepted, unless the protocol leaves some out."""
-        return frozenset(self.uploads)
+        return frozenset(self.uploaded)
 
     # What protocols use.
 
@@ -247,7 +273,7 @@ class ServerRound(ABC):
             self._complaints.append(sentence)
 
     def manifest(self, survivors: Iterable[int] | None = None) -> Manifest:
-        """The manifest over these clients, or all whose uploads were accepted."""
+        """The manifest over these clients, or all whose uploads were accepted, where decryptors are shown one."""
         ids = sorted(self.uploads if survivors is None else survivors)
         return Manifest(self.broadcast, {client: self.uploads[client] for client in ids})
 
@@ -266,15 +292,17 @@ class ServerRound(ABC):
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._heard: set[Address] = set()
+        self._outbox.close()
         if phase.sends is Kind.BROADCAST:
-            self._outbox = {Address("client", client): self.broadcast.data for client in sorted(self.cohort)}
+            cohort = (Address("client", client) for client in sorted(self.cohort))
+            self._outbox = Outbox(dict.fromkeys(cohort, lambda: self.broadcast.data))
             return
-        self._outbox = {
-            to: self.session.write(
-                phase.sends, to, body, round_number=self.broadcast.round_number, broadcast=self.broadcast.digest
-            )
-            for to, body in self._bodies().items()
-        }
+        makers = {to: partial(self._message, phase.sends, to, body) for to, body in self._bodies().items()}
+        self._outbox = Outbox(makers, signed=phase.party == "decryptor")
+
+    def _message(self, kind: Kind, to: Address, body: Callable[[], bytes]) -> bytes:
+        number, digest = self.broadcast.round_number, self.broadcast.digest
+        return self.session.write(kind, to, body(), round_number=number, broadcast=digest)
 
     def _receive(self, message: bytes) -> Address:
         phase = self._phase
@@ -294,11 +322,11 @@ class ServerRound(ABC):
         expected = names_request + self._body_bytes(sender)
         if len(frame.body) != expected:
             raise WrongLengthError(f"{frame} has a body of {len(frame.body)} bytes; {expected} were expected.")
-        self.session.check_signature(frame)
+        self.session.authenticate(frame)
         # A phase may come again with another request: late answers to the earlier one must not mix with the new ones.
-        if names_request and frame.body[:SIGNATURE_BYTES] != self._outbox[sender][-SIGNATURE_BYTES:]:
+        if names_request and frame.body[:SIGNATURE_BYTES] != self._outbox.signature(sender):
             raise PhaseError(f"{frame} answers another request than the present one.")
-        if phase.answers is Kind.UPLOAD:
+        if phase.uploads:
             self._accept_upload(sender, frame)
         else:
             self._accept(sender, frame.body[names_request:])
@@ -306,9 +334,15 @@ class ServerRound(ABC):
         return sender
 
     def _accept_upload(self, sender: Address, frame: Frame) -> None:
-        if self.distinct_uploads and frame.body_digest in self._digests:
+        # A stated digest may be a lie, so copies are known by the body itself; but decryptors refuse a manifest in
+        # which two are the same.
+        marks = {frame.stated_digest} if frame.stated_digest else set()
+        if self.distinct_uploads:
+            marks.add(fingerprint(self._fingerprint_key, frame.body))
+        if not self._seen.isdisjoint(marks):
             raise DuplicateError(f"{frame} is a copy of another client's: only the first one counts.")
         self._accept(sender, frame.body)
-        self.uploads[sender.number] = UploadRecord(frame.body_digest, frame.signature)
-        if self.distinct_uploads:
-            self._digests.add(frame.body_digest)
+        self._seen |= marks
+        self.uploaded.add(sender.number)
+        if frame.stated_digest:
+            self.uploads[sender.number] = UploadRecord(frame.stated_digest, frame.signature)

@@ -87,17 +87,23 @@ def protocols_command(
     ] = None,
     protocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Protocol; repeatable.")] = None,
     dropouts: Annotated[
-        float, typer.Option(min=0, max=0.4, metavar="X", help="Share gone when uploads are due.")
+        float, typer.Option(min=0, max=0.4, metavar="X", help="Share of those asked who are gone from a phase on.")
     ] = 0.0,
+    dropouts_at: Annotated[
+        str, typer.Option(metavar="PHASE", help="That phase, of those that the protocols have.")
+    ] = "upload",
     sizes: Annotated[bool, typer.Option("--sizes", help="Only show how large each kind of message is.")] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure whole rounds of secure sums: bytes, milliseconds, the server's memory, and whether sums are exact.
 
-    Beside them one client's work the tutorial way: a TenSEAL ckks_vector, serialised whole. Without options: lengths
-    53,824 and 118,592, 10, 100 and 1000 clients, 8 and 16 bits, all protocols; that takes a while.
+    Beside them the tutorial way, a TenSEAL ckks_vector, serialised whole, and Flower's SecAgg where flwr is installed.
+    Without options: lengths 53,824 and 118,592, 10, 100 and 1000 clients, 8 and 16 bits, all protocols; that takes a
+    while.
     """
-    from securerec.experiments import protocol_costs
+    from securerec.experiments.other_sums import FLOWER, NAIVE, flower_is_installed
+    from securerec.experiments.protocol_costs import measure
+    from securerec.experiments.sum_settings import phases_of, settings
 
     names = protocol or list(PROTOCOLS)
     unknown = sorted(set(names) - set(PROTOCOLS))
@@ -107,15 +113,29 @@ def protocols_command(
     if sizes:
         _sizes(names, lengths[0], cohorts[0], widths[0], json_file)
         return
+    phases = {name: phases_of(name) for name in names}
+    played = [name for name in names if dropouts_at in phases[name]]
+    if not played:
+        known = dict.fromkeys(phase for each in phases.values() for phase in each)
+        raise ConfigError(f"no protocol here has a phase {dropouts_at!r}: choose among {', '.join(known)}")
+    notes = []
+    if played != names:
+        left_out = ", ".join(name for name in names if name not in played)
+        notes.append(f"without a phase {dropouts_at!r}, and so left out: {left_out}")
+    beside = [NAIVE]
+    if flower_is_installed():
+        beside.append(FLOWER)
+    else:
+        notes.append("flwr is not installed: the rows of Flower's SecAgg are left out")
     rows = []
-    grid = list(protocol_costs.settings(names, lengths, cohorts, widths, dropouts))
+    grid = list(settings(played, lengths, cohorts, widths, beside=beside, dropouts=dropouts, dropouts_at=dropouts_at))
     with Console(stderr=True).status("measuring ...") as status:
         for place, setting in enumerate(grid, 1):
             status.update(
                 f"{place} of {len(grid)}: {setting.protocol}, {setting.length:,} values, {setting.clients} clients, "
                 f"{setting.bits} bits"
             )
-            rows.append(protocol_costs.measure(setting))
+            rows.append(measure(setting))
     tables = []
     for shape in dict.fromkeys((row.length, row.bits) for row in rows):
         title = f"{shape[0]:,} values of {shape[1]} bits, whole rounds of n clients"
@@ -131,11 +151,12 @@ def protocols_command(
                     "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
                 )  # fmt: skip
         tables.append(table)
-    notes = Text(
+    notes.append(
         "sent: bytes of all messages of one client; client, server: ms for one client; open: ms a round; MB: growth of "
         "the server's memory in a round"
     )
-    emit({"rows": [asdict(row) for row in rows]}, json_file, *tables, notes)
+    figures = {"dropouts": dropouts, "dropouts_at": dropouts_at, "rows": [asdict(row) for row in rows]}
+    emit(figures | {"notes": notes[:-1]}, json_file, *tables, *map(Text, notes))
 
 
 def _sizes(names: list[str], length: int, clients: int, bits: int, json_file: str | None) -> None:

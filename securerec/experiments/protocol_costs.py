@@ -6,15 +6,15 @@ exchange the protocol's messages and nothing else.
 
 import gc
 import multiprocessing
-import os
 import statistics
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,74 +23,16 @@ import protocols
 from protocols.codec import read_frame
 from protocols.pairwise.graph import Tolerance
 from securerec.errors import RunError
+from securerec.experiments.other_sums import FLOWER, NAIVE, flower, naive
+from securerec.experiments.sum_settings import Cost, Setting
+from securerec.federation.spool import Spool
 
-NOISE_SIGMA = 2.0
-"""Deviation of each client's noise: the least that `securerec run` adds."""
-
-NAIVE = "naive-ckks-vector"
-NAIVE_CLIENTS = 20
 WARM_UP_CLIENTS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A sum of `clients` vectors of `length` values that fit `bits` bits before noise.
-
-    dropouts: share of the clients that are gone when uploads are due.
-    """
-
-    protocol: str
-    length: int
-    clients: int
-    bits: int
-    dropouts: float = 0.0
-
-    def spec(self) -> protocols.SumSpec:
-        return protocols.SumSpec(
-            length=self.length,
-            max_clients=self.clients,
-            min_clients=max(1, int(self.clients * 0.6)),
-            value_bound=(1 << (self.bits - 1)) - 1,
-            noise_sigma=NOISE_SIGMA,
-        )
-
-    def values(self, client: int) -> NDArray[np.int64]:
-        """A client's vector, the same at each call: extreme values at both ends, noise on all."""
-        rng = np.random.default_rng([self.length, self.bits, client])
-        bound = self.spec().value_bound
-        values = rng.integers(-bound, bound + 1, self.length)
-        edge = min(64, self.length // 2)
-        values[:edge], values[-edge:] = bound, -bound
-        return values + np.rint(rng.normal(0, NOISE_SIGMA, self.length)).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """One row. upload_bytes: all that one client sends in a round, the largest; expansion: over 4 bytes a value.
-
-    client_ms: all of one client's work, median; server_ms: a client's share of receiving; opening_ms: from the last
-    upload to the sum, the server's and the slowest decryptor's work; decryptor_bytes: what one decryptor gets and
-    sends; wrong: values that differ from the plain sum; peak_mb: how much the server's memory grew at its peak.
-    """
-
-    protocol: str
-    parameters: str
-    length: int
-    clients: int
-    bits: int
-    upload_bytes: int
-    expansion: float
-    client_ms: float
-    server_ms: float
-    opening_ms: float
-    decryptor_bytes: int
-    wrong: int
-    peak_mb: float | None
 
 
 def measure(setting: Setting) -> Cost:
     """Play one round in fresh processes. Raises ProtocolError for what cannot be summed."""
-    function = _naive if setting.protocol == NAIVE else _serve
+    function = {NAIVE: naive, FLOWER: flower}.get(setting.protocol, _serve)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as executor:
         return executor.submit(function, setting).result()
@@ -127,8 +69,7 @@ def _serve(setting: Setting) -> Cost:
     there.close()
     try:
         # What the first use of a code path loads and compiles is not a round's cost: a small sum goes first.
-        small = replace(setting, clients=min(setting.clients, WARM_UP_CLIENTS))
-        _serve_round(small, _server(here), 0, here)
+        _serve_round(_small(setting), _server(here), 0, here)
         server, before = _server(here), _restart_peak()
         # The first round agrees on keys that later ones find again: memory is that of both, times are the second's.
         _serve_round(setting, server, 0, here)
@@ -145,19 +86,36 @@ def _serve(setting: Setting) -> Cost:
 
 
 def _serve_round(setting: Setting, server: protocols.Server, round_number: int, pipe: Connection) -> Cost:
-    rng = np.random.default_rng(round_number)
-    gone = set(rng.choice(setting.clients, int(setting.dropouts * setting.clients), replace=False).tolist())
+    with Spool(Path(tempfile.gettempdir())) as spool:
+        server_round = server.open_round(
+            round_number, context=bytes(32), min_survivors=setting.spec().min_clients, spool=spool
+        )
+        return _play_server(setting, server, server_round, pipe)
+
+
+def _play_server(
+    setting: Setting, server: protocols.Server, server_round: protocols.ServerRound, pipe: Connection
+) -> Cost:
+    rng = np.random.default_rng(server_round.broadcast.round_number)
+    gone: set[protocols.Address] = set()
     sent: dict[protocols.Address, int] = defaultdict(int)
     got: dict[protocols.Address, int] = defaultdict(int)
     spent: dict[protocols.Address, float] = defaultdict(float)
-    receiving = closing = 0.0
-    server_round = server.open_round(round_number, context=bytes(32), min_survivors=setting.spec().min_clients)
-    left = False
+    # The server's work: what it does with clients' messages, and all the rest.
+    receiving = opening = 0.0
     while not server_round.done:
-        left = left or server_round.phase == "upload"
-        for to, message in server_round.outbox().items():
-            if to.role == "client" and to.number in gone and left:
+        outbox = server_round.outbox()
+        if server_round.phase == setting.dropouts_at and not gone:
+            asked = sorted(outbox)
+            picked = rng.choice(len(asked), int(setting.dropouts * len(asked)), replace=False)
+            gone = {asked[i] for i in picked.tolist()}
+        working = 0.0
+        for to in outbox:
+            if to in gone:
                 continue
+            started = time.perf_counter()
+            message = outbox[to]
+            working += time.perf_counter() - started
             pipe.send((to, message))
             answer, seconds = pipe.recv()
             spent[to] += seconds
@@ -165,10 +123,15 @@ def _serve_round(setting: Setting, server: protocols.Server, round_number: int, 
             sent[to] += len(answer)
             started = time.perf_counter()
             server_round.receive(answer)
-            receiving += time.perf_counter() - started
+            working += time.perf_counter() - started
+        to_clients = any(to.role == "client" for to in outbox)
         started = time.perf_counter()
         server_round.close_phase()
-        closing += time.perf_counter() - started
+        opening += time.perf_counter() - started
+        if to_clients:
+            receiving += working
+        else:
+            opening += working
     pipe.send((None, None))
     result = server_round.result
     expected = sum((setting.values(client) for client in result.survivors), np.zeros(setting.length, np.int64))
@@ -185,7 +148,7 @@ def _serve_round(setting: Setting, server: protocols.Server, round_number: int, 
         upload / (4 * setting.length),
         1000 * statistics.median(spent[address] for address in clients),
         1000 * receiving / setting.clients,
-        1000 * (closing + max((spent[address] for address in decryptors), default=0.0)),
+        1000 * (opening + max((spent[address] for address in decryptors), default=0.0)),
         max((got[address] + sent[address] for address in decryptors), default=0),
         int((result.values != expected).sum()),
         None,
@@ -199,9 +162,12 @@ def _server(pipe: Connection) -> protocols.Server:
 
 def _play_parties(setting: Setting, pipe: Connection) -> None:
     """Everybody but the server: first of a small sum, one round, then of the one to be measured."""
-    small = replace(setting, clients=min(setting.clients, WARM_UP_CLIENTS))
-    for each, rounds in ((small, 1), (setting, 2)):
+    for each, rounds in ((_small(setting), 1), (setting, 2)):
         _play_rounds(each, rounds, pipe)
+
+
+def _small(setting: Setting) -> Setting:
+    return replace(setting, clients=min(setting.clients, WARM_UP_CLIENTS), dropouts=0.0)
 
 
 def _play_rounds(setting: Setting, rounds: int, pipe: Connection) -> None:
@@ -244,53 +210,6 @@ class _Values(dict[int, NDArray[np.int64]]):
     def prepare(self, client: int) -> None:
         self.clear()
         self[client] = self._setting.values(client)
-
-
-def _naive(setting: Setting) -> Cost:
-    """TenSEAL's tutorial way: one ckks_vector a client, 8192 [60, 40, 40, 60], scale 2^40, serialised whole."""
-    import tenseal as ts
-
-    # This process's own: TenSEAL tells standard output what its vectors cannot do, which no sum needs.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    clients = min(setting.clients, NAIVE_CLIENTS)
-    context = ts.context(ts.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 40, 60], n_threads=1)
-    context.global_scale = 2.0**40
-    public = ts.context_from(context.serialize(save_secret_key=False))
-    total, size = None, 0
-    times: dict[str, list[float]] = defaultdict(list)
-    for client in range(clients):
-        values = setting.values(client).astype(np.float64)
-        clock = time.perf_counter()
-        upload = ts.ckks_vector(public, values).serialize()
-        times["client"].append(time.perf_counter() - clock)
-        size = max(size, len(upload))
-        clock = time.perf_counter()
-        loaded = ts.ckks_vector_from(public, upload)
-        total = loaded if total is None else total + loaded
-        times["server"].append(time.perf_counter() - clock)
-    assert total is not None
-    total = ts.ckks_vector_from(context, total.serialize())
-    clock = time.perf_counter()
-    opened = np.rint(total.decrypt()).astype(np.int64)
-    opening = time.perf_counter() - clock
-    expected = np.sum([setting.values(client) for client in range(clients)], axis=0)
-    return Cost(
-        NAIVE, "8192 [60,40,40,60] 2^40", setting.length, clients, setting.bits, size, size / (4 * setting.length),
-        1000 * statistics.median(times["client"]), 1000 * statistics.median(times["server"]), 1000 * opening,
-        0, int((opened != expected).sum()), None,
-    )  # fmt: skip
-
-
-def settings(
-    names: list[str], lengths: list[int], clients: list[int], bits: list[int], dropouts: float
-) -> Iterator[Setting]:
-    """The grid, and the naive way once for each length and bit width."""
-    for length in lengths:
-        for width in bits:
-            for name in names:
-                for n in clients:
-                    yield Setting(name, length, n, width, dropouts)
-            yield Setting(NAIVE, length, max(clients), width)
 
 
 def _restart_peak() -> float:

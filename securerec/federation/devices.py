@@ -1,7 +1,7 @@
 """What devices do in a round: privatise the local update, and answer the server's messages. Bytes in, bytes out."""
 
-import hashlib
 import time
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,16 @@ from numpy.typing import NDArray
 
 import protocols
 from securerec.errors import RunError
+from securerec.federation.guards import (
+    Guards,
+    Origin,
+    TableRefused,
+    TableWatch,
+    check_once,
+    check_scores,
+    table_digest,
+)
+from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
 
@@ -21,7 +31,8 @@ class Enrolment:
 
     setup: the public facts, as bytes; enrolment_public: the pinned key that signed the roster; identities: each
     device's private keys by client number; noise_secret: the stored NoiseKey from which each device's noise grows;
-    min_survivors: every device's floor, below which it takes no part, since its noise was sized for it.
+    min_survivors: every device's floor, below which it takes no part, since its noise was sized for it; origin: where
+    the item table starts; guards: what devices check before they answer.
     """
 
     setup: bytes
@@ -30,6 +41,8 @@ class Enrolment:
     noise_secret: bytes = field(repr=False)
     quantiser: Quantiser
     min_survivors: int
+    origin: Origin
+    guards: Guards = Guards()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +50,8 @@ class LocalUpdates:
     """What some devices trained in a round.
 
     table: (n_items, dim) as it was broadcast. Device `clients[i]` touched `rows[cuts[i]:cuts[i + 1]]` and changed
-    them by the same slice of `delta`. label: with round and client it names a device's noise. record: return the
-    integers too.
+    them by the same slice of `delta`. functions: what they score with after it, in the order of `clients`. label: with
+    round and client it names a device's noise. record: return the integers too.
     """
 
     round_number: int
@@ -47,6 +60,7 @@ class LocalUpdates:
     cuts: NDArray[np.int64]
     rows: NDArray[np.int32]
     delta: NDArray[np.float32]
+    functions: ScoreFunctions
     label: str
     record: bool = False
 
@@ -66,9 +80,12 @@ class Answers:
 
 
 class DeviceHost:
-    """Plays some devices: each with its own keys and state, sharing nothing but the process."""
+    """Plays some devices, each with its own keys and state. They share the process, and the tables they are sent."""
 
-    def __init__(self, enrolment: Enrolment) -> None:
+    def __init__(self, enrolment: Enrolment, *, answered: MutableMapping[tuple[int, bytes], str] | None = None) -> None:
+        """answered: by device and table, what it answered in any run; durable where devices outlive this process, a
+        dictionary if None.
+        """
         self._enrolment = enrolment
         self._noise_key = NoiseKey.from_bytes(enrolment.noise_secret)
         self._clients = {
@@ -80,6 +97,9 @@ class DeviceHost:
         }  # fmt: skip
         self._work: LocalUpdates | None = None
         self._context = b""
+        self._answered: MutableMapping[tuple[int, bytes], str] = {} if answered is None else answered
+        self._watch = TableWatch(enrolment.guards, enrolment.origin)
+        self._refusal: TableRefused | None = None
         self._place: dict[int, int] = {}
         self._rounds: dict[int, protocols.ClientRound] = {}
 
@@ -89,9 +109,17 @@ class DeviceHost:
         self._context = table_digest(work.table)
         self._place = {int(client): place for place, client in enumerate(work.clients)}
         self._rounds = {}
+        self._refusal = None
+        try:
+            self._watch.look(work.table, work.round_number)
+        except TableRefused as refusal:
+            self._refusal = refusal
 
     def answer(self, messages: dict[int, bytes]) -> Answers:
-        """Each device's answer to its message. Raises ProtocolError where a device refuses, RunError before `begin`."""
+        """Each device's answer to its message.
+
+        Raises ProtocolError and TableRefused where a device refuses, RunError before `begin`.
+        """
         work = self._work
         if work is None:
             raise RunError("devices were asked to answer before they had trained")
@@ -102,8 +130,7 @@ class DeviceHost:
             joined = self._rounds.get(number)
             if joined is None:
                 joined = self._rounds[number] = self._clients[number].join(message)
-                if joined.context != self._context:
-                    raise RunError(f"the broadcast of round {work.round_number} is signed for another item table")
+                self._check(work, number, joined.context)
             if joined.uploads_next:
                 privatised = time.perf_counter()
                 values, cut = self._privatise(work, number)
@@ -116,6 +143,22 @@ class DeviceHost:
         seconds = {"privatise": privatising, "encrypt": time.perf_counter() - started - privatising}
         return Answers(answers, seconds, saturated, recorded)
 
+    def _check(self, work: LocalUpdates, number: int, signed_for: bytes) -> None:
+        """Raise TableRefused unless device `number` may answer this round's table."""
+        guards = self._enrolment.guards
+        if guards.agreement and signed_for != self._context:
+            raise TableRefused(
+                f"Device {number} does not answer: the broadcast of round {work.round_number} is signed for another "
+                "item table than the one it was sent."
+            )
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._enrolment.origin.noised:
+            place = self._place[number]
+            scores = work.table @ work.functions.weights[place] + work.functions.biases[place]
+            check_scores(guards, number, scores)
+        check_once(guards, self._answered, number, self._context, work.label)
+
     def _privatise(self, work: LocalUpdates, number: int) -> tuple[NDArray[np.int64], int]:
         place, quantiser = self._place[number], self._enrolment.quantiser
         span = slice(work.cuts[place], work.cuts[place + 1])
@@ -123,9 +166,3 @@ class DeviceHost:
         stream = self._noise_key.stream(work.label, work.round_number, number)
         cut = quantiser.saturated(delta) if isinstance(quantiser, FixedPoint) else 0
         return quantiser.privatise(rows, delta, stream), cut
-
-
-def table_digest(table: NDArray[np.float32]) -> bytes:
-    """32 bytes that differ for different item tables; what a round's broadcast is signed for."""
-    shape = np.array(table.shape, np.int64).tobytes()
-    return hashlib.sha256(b"securerec item table\0" + shape + np.ascontiguousarray(table).tobytes()).digest()

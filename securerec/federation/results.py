@@ -89,6 +89,13 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     return results
 
 
+def utility(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str, Any]:
+    """Clean ranking by the server's table, metrics and intervals as in `conclude`, and popularity's beside it."""
+    devices = trained_devices(tracks["clean"], finished.states["clean"])
+    popularity = _figures(run, "clean", popularity_scorer(run.split.train))
+    return {"server": _figures(run, "clean", devices.scorer(0.0)), "popularity": popularity}
+
+
 def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
     """What devices and server held after the kept round. Raises ValueError before the first round."""
     kept = state.kept

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from securerec.data.dataset import Dataset
 from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_out
 from securerec.errors import DataError, PrivacyError, RunError
 from securerec.federation.folder import RunFolder
+from securerec.federation.guards import Origin
 from securerec.federation.pool import DevicePool
 from securerec.federation.promise import Promise, make_promise
 from securerec.federation.summing import SecureSum
-from securerec.federation.track import Kept, RoundOutcome, Track, TrackState
+from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.mechanism import FixedPoint
@@ -86,7 +87,7 @@ class Run:
         )  # fmt: skip
 
     @classmethod
-    def create(cls, path: Path, config: Config, dataset: Dataset) -> "Run":
+    def create(cls, path: Path, config: Config, dataset: Dataset) -> Self:
         """Start a run's folder for a resolved configuration, after checking that a round could be played with it.
 
         Raises DataError, ConfigError or PrivacyError for what cannot be run, RunError for the folder.
@@ -112,6 +113,30 @@ class Run:
         """The central epsilon of everything in the ledger."""
         return central_epsilon(self.folder.ledger.events(), delta=self.config.privacy.delta)
 
+    def summing(self, rule: str, pool: DevicePool) -> Summing | FixedPoint:
+        """How a track's updates are summed."""
+        quantiser = self.promise.quantiser
+        protocol = self.config.protocol.protocol if rule == "clean" else "plain"
+        if isinstance(quantiser, FixedPoint) and protocol == "plain":
+            return quantiser
+        return SecureSum(
+            protocol, self.promise.spec(self.cohort), quantiser, self.noise_key, pool, run_id=self.run_id, label=rule,
+            origin=Origin.of(
+                self._initial_table(), quantiser, min_survivors=self.promise.min_survivors,
+                server_lr=self.config.training.server_lr, rounds=self.rounds,
+            ),
+            folder=self.folder.path,
+        )  # fmt: skip
+
+    def _initial_table(self) -> NDArray[np.float32]:
+        """What round 1 broadcasts: everybody can compute it, since the seed of the initial values is public."""
+        rng = np.random.default_rng(self._initial_key)
+        return self.config.training.model().initial_table(self.split.train.n_items, rng)
+
+    @property
+    def _initial_key(self) -> int:
+        return int(self.folder.identity("initial_values"), 16)
+
     def _track(self, rule: str, pool: DevicePool) -> Track:
         """The run's own track ("clean"), or its twin ("published") whose negatives avoid the held-out items.
 
@@ -119,20 +144,11 @@ class Run:
         """
         config, clean = self.config, rule == "clean"
         never_negative = self.split.train if clean else self.dataset.interactions
-        protocol = config.protocol.protocol if clean else "plain"
-        summing: SecureSum | FixedPoint
-        if isinstance(self.promise.quantiser, FixedPoint) and protocol == "plain":
-            summing = self.promise.quantiser
-        else:
-            summing = SecureSum(
-                protocol, self.promise.spec(self.cohort), self.promise.quantiser, self.noise_key, pool,
-                run_id=self.run_id, label=rule,
-            )  # fmt: skip
         kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else "own"
         return Track(
             CohortTrainer(config.training.model(), self.split.train, never_negative),
-            summing,
-            initial_key=int(self.folder.identity("initial_values"), 16),
+            self.summing(rule, pool),
+            initial_key=self._initial_key,
             training_key=self._training_key,
             server_lr=config.training.server_lr,
             validation=self.candidates.validation,

@@ -2,14 +2,18 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import protocols
 from protocols.errors import ProtocolError
-from securerec.federation.devices import Enrolment, LocalUpdates, Quantiser, table_digest
+from securerec.federation.devices import Enrolment, LocalUpdates, Quantiser
+from securerec.federation.guards import Origin, table_digest
 from securerec.federation.pool import DevicePool
+from securerec.federation.spool import Spool
+from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import CohortUpdate, Table
 
@@ -39,8 +43,10 @@ class SecureSum:
 
     def __init__(
         self, protocol: str, spec: protocols.SumSpec, quantiser: Quantiser, noise_key: NoiseKey, pool: DevicePool,
-        *, run_id: bytes, label: str,
+        *, run_id: bytes, label: str, origin: Origin, folder: Path,
     ) -> None:  # fmt: skip
+        """folder: where uploads wait in a round, in a file without a name."""
+        self._folder = folder
         self.quantiser, self.label = quantiser, label
         self._pool = pool
         self._clients = np.arange(spec.max_clients, dtype=np.int64)
@@ -54,23 +60,32 @@ class SecureSum:
                 Enrolment(
                     enrolled.setup, enrolled.enrolment.public,
                     {int(client): enrolled.client_identities[int(client)].to_bytes() for client in part},
-                    noise_key.to_bytes(), quantiser, spec.min_clients,
+                    noise_key.to_bytes(), quantiser, spec.min_clients, origin,
                 )
                 for part in self._parts
             ],
         )  # fmt: skip
 
+    @property
+    def scale(self) -> float:
+        """Integers to a unit of the item table."""
+        return self.quantiser.scale
+
     def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
         """The exact sum of all clients' privatised updates, trained from the broadcast `table`.
 
-        Raises ProtocolError when a round is given up or a party refuses it.
+        Raises ProtocolError when a round is given up or a party refuses it, RunError where uploads find no room.
         """
+        with Spool(self._folder) as spool:
+            return self._round(table, update, round_number, record, spool)
+
+    def _round(self, table: Table, update: CohortUpdate, round_number: int, record: bool, spool: Spool) -> OpenedSum:
         clock = time.perf_counter()
         # Noise is bound to what it hides: other updates in the same round, after a crash, get other noise.
         label = f"{self.label} {update.digest()}"
         self._pool.begin(self.label, [_local(update, table, round_number, part, label, record) for part in self._parts])
         server_round = self._server.open_round(
-            round_number, context=table_digest(table), min_survivors=self._min_survivors
+            round_number, context=table_digest(table), min_survivors=self._min_survivors, spool=spool
         )
         played = _Played(np.zeros(len(self._clients), np.int64))
         recorded = np.empty((len(self._clients), self.quantiser.dimension), np.int32) if record else None
@@ -135,5 +150,6 @@ def _local(
     parts = [update.of(int(client)) for client in clients]
     return LocalUpdates(
         round_number, table, clients, np.concatenate(([0], np.cumsum(update.counts[clients]))),
-        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]), label, record,
+        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]),
+        ScoreFunctions(update.functions.weights[clients], update.functions.biases[clients]), label, record,
     )  # fmt: skip

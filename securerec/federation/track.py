@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from securerec.errors import RunError
 from securerec.evaluation import ranking
 from securerec.evaluation.protocols import Ranks
-from securerec.federation.summing import OpenedSum, SecureSum
+from securerec.federation.summing import OpenedSum
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
@@ -55,13 +56,24 @@ class RoundOutcome:
     update: CohortUpdate
 
 
+class Summing(Protocol):
+    """Turns a round's updates into one sum of integers, `scale` of them to a unit of the item table."""
+
+    @property
+    def scale(self) -> float: ...
+
+    def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
+        """record: keep the clients' integers in the result."""
+        ...
+
+
 class Track:
     """Runs rounds of one model. Holds no model: a state goes in, a state comes out."""
 
     def __init__(
         self,
         trainer: CohortTrainer,
-        summing: SecureSum | FixedPoint,
+        summing: Summing | FixedPoint,
         *,
         initial_key: int,
         training_key: int,
@@ -111,15 +123,13 @@ class Track:
         if before_upload is not None:
             before_upload(update)
             clock.lap()
-        if isinstance(summing, SecureSum):
+        if not isinstance(summing, FixedPoint):
             opened = summing(state.table, update, round_number, record=record)
-            scale = summing.quantiser.scale
             seconds |= opened.seconds
             clock.lap()
         elif summed is not None:
-            scale = summing.scale
             opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, None, summed.saturated)
-        mean = opened.total.reshape(state.table.shape) / (opened.survivors * scale)
+        mean = opened.total.reshape(state.table.shape) / (opened.survivors * summing.scale)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
         validation = self._validate(state.table, table, functions, update)

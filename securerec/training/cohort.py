@@ -27,7 +27,7 @@ class CohortUpdate:
 
     Client c touched `rows[starts[c] : starts[c] + counts[c]]` (item numbers), and `delta` at the same places is
     `E_c - E`, the change of its own view of those item rows from the broadcast table. `losses` (n_clients,) float64 is
-    each client's mean binary cross-entropy in nats.
+    each client's mean binary cross-entropy in nats. `functions`: what the clients score with after it.
     """
 
     starts: NDArray[np.int64]
@@ -35,6 +35,7 @@ class CohortUpdate:
     rows: NDArray[np.int32]
     delta: NDArray[np.float32]
     losses: NDArray[np.float64]
+    functions: ScoreFunctions
 
     def digest(self) -> str:
         """SHA-256 of everybody's changes, hex: equal updates have equal digests."""
@@ -113,7 +114,7 @@ class CohortTrainer:
                 f"{diverged[0]}): lower the learning rates"
             )
         losses /= np.maximum(np.diff(draws.offsets) * model.epochs, 1)
-        update = CohortUpdate(self._starts, counts, self._rows, self._local, losses)
+        update = CohortUpdate(self._starts, counts, self._rows, self._local, losses, new)
         total = IntegerSum(sums.sum(axis=0), int(saturated.sum())) if scale else None
         return new, update, total
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protocols import Client, ClientRound, Decryptor, Identity, ServerRound, SumSpec, enrol
 from protocols.codec import read_frame
+from protocols.fuzzing.mutate import written
 
 SPEC = SumSpec(length=40, max_clients=5, min_clients=2, value_bound=100)
 CONTEXT = bytes(range(32))
@@ -76,10 +77,12 @@ class World:
         return opened.result.values
 
     def forge(self, message: bytes, signer: Identity, body: bytes | None = None, **header: Any) -> bytes:
-        """The message with other header fields or another body, signed by `signer`."""
+        """The message with other header fields or another body, signed or sealed by `signer` for who reads it."""
         frame = read_frame(message)
         new_body = bytes(frame.body) if body is None else body
-        return replace(frame.header, body_bytes=len(new_body), **header).write(signer, new_body)
+        reader = frame.header.recipient if signer is self.run.server_identity else None
+        peer = self.identity(*reader) if reader and reader.role == "client" else self.run.server_identity
+        return written(replace(frame.header, body_bytes=len(new_body), **header), new_body, signer, peer.public)
 
 
 @lru_cache

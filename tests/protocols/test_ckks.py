@@ -14,7 +14,7 @@ from protocols.ckks import decryption
 from protocols.ckks.encryption import Encryptor
 from protocols.ckks.parameters import Parameters, choose
 from protocols.ckks.seal_bytes import SealBytes, make_context
-from protocols.codec import FRAME_BYTES, read_frame
+from protocols.codec import FRAME_BYTES, Kind, read_frame
 from protocols.packing import Streams
 from protocols.ring import Ring
 
@@ -210,7 +210,7 @@ def test_an_upload_has_the_size_that_the_parameters_say(monkeypatch: pytest.Monk
     opened = oracle.server.open_round(0, context=bytes(32), min_survivors=2)
     oracle.parties.values = {0: np.zeros(30_000, np.int64)}
     upload = oracle.parties(Address("client", 0), opened.broadcast.data)
-    assert upload is not None and len(upload) == FRAME_BYTES + oracle.parameters.streams.n_bytes
+    assert upload is not None and len(upload) == FRAME_BYTES[Kind.UPLOAD] + oracle.parameters.streams.n_bytes
 
 
 def test_seal_objects_leave_no_bytes_and_no_files_behind() -> None:

@@ -85,7 +85,7 @@ def test_arbitrary_bytes_are_no_frame(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="[.]$"):
         read_frame(data)
     with pytest.raises(ProtocolError, match="[.]$"):
-        read_frame(b"srec\2\2\2\2\1" + data)
+        read_frame(b"srec\3\2\2\2\1" + data)
     for party in (run := shared("ckks")).decryptors[0].answer, run.client(0).join:
         with pytest.raises(ProtocolError, match="[.]$"):
             party(data)

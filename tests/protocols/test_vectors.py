@@ -12,6 +12,7 @@ from protocols.broadcast import BROADCAST_BYTES, Broadcast
 from protocols.codec import Kind
 from protocols.identity import Role
 from protocols.manifest import Manifest
+from protocols.seals import seal_key
 from protocols.session import Session
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -53,27 +54,32 @@ def test_the_setup_is_read_and_written_to_the_byte() -> None:
 def test_good_frames_are_written_and_read_to_the_byte(vector: dict[str, Any]) -> None:
     sender, recipient = session(*vector["sender"]), session(*vector["recipient"])
     kind, body = Kind(vector["kind"]), bytes.fromhex(vector["body"])
-    data = sender.write(kind, recipient.me, body, round_number=ROUND, broadcast=BROADCAST_DIGEST)
+    header = sender.header(kind, sender.me, recipient.me, len(body), round_number=ROUND, broadcast=BROADCAST_DIGEST)
+    key, nonce = None, bytes.fromhex(vector.get("nonce", ""))
+    if nonce:
+        parties = {"sender": sender.me, "recipient": recipient.me}
+        key = seal_key(sender.identity, recipient.identity.public, setup=sender.setup.digest, **parties)
+    data = header.write(sender.identity, body, key=key, nonce=nonce)
     assert data.hex() == vector["frame"]
     frame = recipient.read(
         data, kinds=(kind,), sender_role=vector["sender"][0], round_number=ROUND, broadcast=BROADCAST_DIGEST
     )
-    recipient.check_signature(frame)
+    recipient.authenticate(frame)
     assert bytes(frame.body) == body and frame.header.sender == tuple(vector["sender"])
 
 
 @pytest.mark.parametrize("vector", FRAMES["bad"], ids=lambda v: v["why"])
 def test_bad_frames_are_refused_by_name(vector: dict[str, Any]) -> None:
-    reader = session("client", 7)
+    reader = session(*vector["reader"])
     with pytest.raises(ProtocolError, match="[.]$") as refusal:
         frame = reader.read(
             bytes.fromhex(vector["frame"]),
-            kinds=(Kind.NEIGHBOURS,),
-            sender_role="server",
+            kinds=(Kind(vector["kind"]),),
+            sender_role="client" if vector["reader"][0] == "server" else "server",
             round_number=ROUND,
             broadcast=BROADCAST_DIGEST,
         )
-        reader.check_signature(frame)
+        reader.authenticate(frame)
     assert type(refusal.value).__name__ == vector["error"]
 
 

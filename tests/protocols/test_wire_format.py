@@ -6,7 +6,7 @@ from pathlib import Path
 import protocols
 from protocols import EnrolmentKey, Identity, Roster, SumSpec, enrol
 from protocols.broadcast import BROADCAST_BYTES
-from protocols.codec import _HEADER, HEADER_BYTES, VERSION, Kind
+from protocols.codec import _HEADER, FRAME_BYTES, HEADER_BYTES, VERSION, Kind
 from protocols.manifest import _COUNT, ENTRY_BYTES
 from protocols.registry import PROTOCOLS
 from protocols.spec import ENCODED_BYTES
@@ -34,7 +34,7 @@ def test_sizes_on_the_page_are_those_of_the_code() -> None:
     identity = Identity.generate("client", 1)
     server = Identity.generate("server", 0)
     roster = Roster(server.public, (identity.public,)).sign(EnrolmentKey.generate())
-    assert f"header {HEADER_BYTES}, body, signature 64" in PAGE
+    assert f"header {HEADER_BYTES}, body, and the trailer" in PAGE
     assert f"the frame has {BROADCAST_BYTES} bytes" in PAGE
     assert f"**Manifest**, {BROADCAST_BYTES + _COUNT.size} + {ENTRY_BYTES} n bytes" in PAGE
     assert f"An identity at rest is {len(identity.to_bytes())} bytes" in PAGE
@@ -58,6 +58,14 @@ def test_kinds_and_protocols_on_the_page_are_those_of_the_code() -> None:
     for kind in Kind:
         assert kind.name.lower() in PAGE
     assert f"| {int(Kind.COMPLAINTS)} complaints" in PAGE and f"{int(Kind.ADVERTISE)} to {int(Kind.UNMASK)}" in PAGE
+
+
+def test_trailers_on_the_page_are_those_of_the_code() -> None:
+    listed: dict[int, int] = {}
+    for kinds, size in re.findall(r"^\| ([\d, toand]+): [^|]+\|[^|]+\| ([\d +]+) \|$", PAGE, re.MULTILINE):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", kinds):
+            listed |= dict.fromkeys(range(int(first), int(last or first) + 1), sum(map(int, size.split("+"))))
+    assert listed == {int(kind): FRAME_BYTES[kind] - HEADER_BYTES for kind in Kind}
 
 
 def test_the_public_keys_of_plain_are_none() -> None:

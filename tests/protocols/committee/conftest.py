@@ -1,6 +1,7 @@
 """A committee with its clients and server, and the steps that a story may take one by one."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from protocols import OpenedSum, RoundAborted, ServerRound, SumSpec, enrol
 from protocols.codec import Kind, read_frame
 from protocols.committee.member import Member
-from protocols.committee.wire import parameters_of
+from protocols.committee.wire import SALT_BYTES, Batch, box_slices, parameters_of
 from protocols.errors import ProtocolError
+from protocols.fuzzing.mutate import written
 from protocols.identity import SIGNATURE_BYTES, Address
 
 SPEC = SumSpec(length=300, max_clients=8, min_clients=2, value_bound=127, noise_sigma=2.0)
@@ -88,22 +90,64 @@ class Committee:
             opened.receive(answer)
         opened.close_phase()
 
+    def judge(self, opened: ServerRound, **options: Any) -> None:
+        """Members answer all batches of boxes."""
+        while opened.phase == "boxes":
+            self.ask_members(opened, **options)
+
     def finish(self, opened: ServerRound, **options: Any) -> OpenedSum:
-        self.ask_members(opened)
+        self.judge(opened)
         self.ask_members(opened, **options)
         return opened.result
 
+    def show_boxes(self, opened: ServerRound) -> None:
+        """Every member is shown the present batch; the server keeps its phase."""
+        for to, message in opened.outbox().items():
+            self.members[to.number].answer(message)
+
     @staticmethod
-    def signed(message: bytes, identity: Any, body: bytes) -> bytes:
-        """The frame with another body of any length, signed by its sender."""
-        header = read_frame(message).header
-        return type(header)(**{**vars(header), "body_bytes": len(body)}).write(identity, body)
+    def flip(place: int) -> Callable[[bytearray], None]:
+        """Change one bit of a body."""
+
+        def change(body: bytearray) -> None:
+            body[place] ^= 1
+
+        return change
+
+    def signed(self, message: bytes, identity: Any, body: bytes) -> bytes:
+        """The frame with another body of any length, signed by its sender; sealed for the server if it is an upload."""
+        header = replace(read_frame(message).header, body_bytes=len(body))
+        return written(header, body, identity, self.run.server_identity.public)
 
     def request(self, opened: ServerRound, member: int, survivors: Collection[int], material: bytes = b"") -> bytes:
         """What a server that owns its key may send, whatever the round's state is: a request to open this set."""
         body = opened.manifest(survivors).to_bytes() + material
         return self.server.session.write(
             Kind.REQUEST,
+            Address("decryptor", member),
+            body,
+            round_number=opened.broadcast.round_number,
+            broadcast=opened.broadcast.digest,
+        )
+
+    def boxes(
+        self,
+        opened: ServerRound,
+        member: int,
+        clients: Collection[int],
+        *,
+        earlier: int = 0,
+        count: int = 6,
+        secret: bytes | None = None,
+    ) -> bytes:
+        """What a server that owns its key may send: a batch of boxes that claims to be this one."""
+        box = box_slices(self.parameters)[member]
+        uploads = [(client, memoryview(opened.spool[client])) for client in clients]
+        body = Batch(opened.broadcast.data, secret or opened.secret, count, earlier).write(
+            [(client, upload[:SALT_BYTES], upload[box]) for client, upload in uploads]
+        )
+        return self.server.session.write(
+            Kind.BOXES,
             Address("decryptor", member),
             body,
             round_number=opened.broadcast.round_number,
@@ -117,8 +161,8 @@ class Committee:
 
     def share_in(self, answer: bytes) -> NDArray[np.uint64]:
         """The share that a member's opening holds."""
-        share = self.parameters.share.zeros()
-        self.parameters.share.unpack(read_frame(answer).body[SIGNATURE_BYTES:], share, what="It")
+        share = self.parameters.opening.zeros()
+        self.parameters.opening.unpack(read_frame(answer).body[SIGNATURE_BYTES:], share, what="It")
         return share
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocols import RoundAborted, SumSpec, conduct, enrol
 from protocols.codec import read_frame
-from protocols.committee.server import settle
+from protocols.committee.settling import select
 from protocols.committee.wire import read_complaints, upload_bytes, write_complaints
 from protocols.errors import LeftoverError, SpecError, WrongLengthError
 from protocols.local import LocalParties
@@ -135,17 +135,26 @@ def test_messages_have_the_sizes_that_are_promised(committee: Any) -> None:
 
 
 def test_uploads_wait_in_the_given_spool_and_leave_it(committee: Any) -> None:
-    opened = committee.open()
     spool: dict[int, bytes | memoryview] = {}
-    opened.spool = spool
+    opened = committee.server.open_round(0, context=bytes(32), min_survivors=2, spool=spool)
     for client in committee.values:
         opened.receive(committee.upload(opened, client))
     assert spool.keys() == committee.values.keys()
     opened.close_phase()
-    committee.ask_members(opened)
+    committee.judge(opened)
     assert spool == {}
     committee.ask_members(opened)
     assert (opened.result.values == committee.sum(committee.values)).all()
+
+
+def test_uploads_leave_the_spool_of_a_round_that_is_given_up(committee: Any) -> None:
+    spool: dict[int, bytes | memoryview] = {}
+    opened = committee.server.open_round(0, context=bytes(32), min_survivors=2, spool=spool)
+    committee.collect(opened)
+    assert len(spool) == len(committee.values)
+    with pytest.raises(RoundAborted):
+        committee.ask_members(opened, gone={0, 1, 2})
+    assert spool == {}
 
 
 @given(st.sets(st.integers(0, 1000), min_size=1, max_size=40), st.data())
@@ -161,13 +170,13 @@ def test_complaints_read_as_they_were_written_and_nothing_else_does(clients: set
 
 
 @given(st.data())
-def test_settling_leaves_nobody_in_whom_an_asked_member_cannot_open(data: st.DataObject) -> None:
+def test_selecting_leaves_nobody_in_whom_an_asked_member_cannot_open(data: st.DataObject) -> None:
     uploads = frozenset(range(data.draw(st.integers(1, 12))))
     members = data.draw(st.sets(st.integers(0, 6), min_size=3))
     complaint = st.frozensets(st.sampled_from(sorted(uploads)))
     complained = {member: data.draw(complaint) for member in members}
     minimum = data.draw(st.integers(1, len(uploads)))
-    kept, asked = settle(uploads, complained, threshold=3, min_survivors=minimum)
+    kept, asked = select(uploads, complained, threshold=3, min_survivors=minimum)
     assert asked <= members and len(asked) >= 3 and kept <= uploads
     assert all(not kept & complained[member] for member in asked)
     # Whoever is left out is complained of by somebody asked; members are set aside only for want of clients.

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protocols.broadcast import nonce_of
 from protocols.committee.boxes import box_key, close_box, open_box
-from protocols.committee.expansion import common_polynomials, share_from_seed
+from protocols.committee.expansion import common_polynomials, projection_weights, share_from_seed
 from protocols.committee.gaussian import invert
 from protocols.committee.parameters import SIGMA, choose
-from protocols.committee.wire import read_complaints, round_digest, write_complaints
-from protocols.errors import ProtocolError
+from protocols.committee.wire import Batch, entries, read_complaints, round_digest, write_complaints
+from protocols.errors import ProtocolError, WrongLengthError
 from protocols.spec import SumSpec
+from protocols.transcript import digest
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 DIGEST = bytes(range(32))
@@ -49,6 +51,35 @@ def test_boxes_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
     share, box = bytes.fromhex(vector["share"]), bytes.fromhex(vector["box"])
     assert close_box(key, share) == box
     assert open_box(key, box) == share
+
+
+@pytest.mark.parametrize("vector", VECTORS["projection_weights"], ids=lambda v: str(v["prime"]))
+def test_secrets_become_the_nonces_and_weights_of_the_vectors(vector: dict[str, Any]) -> None:
+    secret = bytes.fromhex(vector["secret"])
+    assert nonce_of(secret).hex() == vector["nonce"]
+    challenge = digest("committee challenge", bytes.fromhex(vector["round_digest"]), secret)
+    assert challenge.hex() == vector["challenge"]
+    degree = len(vector["weights"][0])
+    assert projection_weights(challenge, (vector["prime"],), vector["checks"], degree)[0].tolist() == vector["weights"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["batches"]["good"], ids=lambda v: f"place {v['earlier']}")
+def test_good_batches_are_read_and_written(vector: dict[str, Any]) -> None:
+    broadcast, secret = bytes.fromhex(vector["broadcast"]), bytes.fromhex(vector["secret"])
+    batch, body = Batch(broadcast, secret, vector["count"], vector["earlier"]), bytes.fromhex(vector["body"])
+    clients = [(client, bytes.fromhex(salt), bytes.fromhex(box)) for client, salt, box in vector["entries"]]
+    assert batch.write(clients) == body
+    read, material = Batch.read(memoryview(body), what="It")
+    assert read == batch
+    found = entries(material, box_bytes=VECTORS["batches"]["box_bytes"], what="It")
+    assert [(client, salt, bytes(box)) for client, salt, box in found] == clients
+
+
+@pytest.mark.parametrize("vector", VECTORS["batches"]["bad"], ids=lambda v: v["why"])
+def test_bad_batches_are_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(WrongLengthError):
+        _, material = Batch.read(memoryview(bytes.fromhex(vector["body"])), what="It")
+        entries(material, box_bytes=VECTORS["batches"]["box_bytes"], what="It")
 
 
 @pytest.mark.parametrize("vector", VECTORS["complaints"]["good"], ids=lambda v: v["body"])

@@ -24,7 +24,7 @@ def survivors_without(world, client: int, gone: set[int]) -> bytes:  # type: ign
     there = alive.copy()
     there[[world.ids.index(g) for g in gone]] = False
     near = there[server._places[i]]
-    tags = server._masked[server._places[i][near], server._graph.mirror[near]].tobytes()
+    tags = server._masked_tags[i][near].tobytes()
     return write_bits(there) + tags
 
 
@@ -84,7 +84,7 @@ def test_server_declares_one_alive_that_never_uploaded(world) -> None:  # type: 
     there[world.ids.index(OTHER)] = True
     server, i = world.server, world.ids.index(VICTIM)
     near = there[server._places[i]]
-    tags = server._masked[server._places[i][near], server._graph.mirror[near]].tobytes()
+    tags = server._masked_tags[i][near].tobytes()
     refuse(world, VICTIM, Kind.SURVIVORS, write_bits(there) + tags, errors.SignatureError, f"client {OTHER} says")
 
 
@@ -100,7 +100,7 @@ def test_server_declares_one_alive_whose_shares_it_withheld(world) -> None:  # t
     alive = read_bits(world.honest(OTHER)[:1], N, what="")
     alive[i] = True
     near = alive[world.server._places[i]]
-    tags = world.server._masked[world.server._places[i][near], world.server._graph.mirror[near]].tobytes()
+    tags = world.server._masked_tags[i][near].tobytes()
     with pytest.raises(errors.SurvivorsError, match=f"client {OTHER} survived, whose shares it was never sent"):
         world.say(VICTIM, world.forged(VICTIM, Kind.SURVIVORS, write_bits(alive) + tags))
     # And the other one is not told by any tag that the victim is masked with it.

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from protocols import errors
-from protocols.codec import Kind
+from protocols.codec import Kind, read_frame
 from protocols.identity import Address
 from protocols.pairwise.phases import round_digest
 from protocols.pairwise.wire import BOX_BYTES, write_bits
@@ -74,7 +75,7 @@ def test_server_gives_a_weak_key(world) -> None:  # type: ignore[no-untyped-def]
 def test_server_in_the_middle_with_a_key_of_its_own(world) -> None:  # type: ignore[no-untyped-def]
     """It tells a client that a neighbour's mask key is one whose private half it holds: no box fits any more."""
     world.until("share")
-    own = world.server._probe.public_key().public_bytes_raw()
+    own = X25519PrivateKey.generate().public_key().public_bytes_raw()
     outbox = world.server.outbox()
     for client in world.ids:
         message = outbox[Address("client", client)]
@@ -159,7 +160,7 @@ def test_a_share_meant_for_another_holder_is_refused(world) -> None:  # type: ig
 
 def test_the_clients_own_box_reflected_to_it_is_refused(world) -> None:  # type: ignore[no-untyped-def]
     world.until("upload")
-    own = bytes(world.server._boxes[world.ids.index(VICTIM)][:BOX_BYTES])
+    own = bytes(read_frame(world.answers["share"][VICTIM]).body[32:][:BOX_BYTES])
     refuse(world, VICTIM, Kind.MAILBOX, mailbox(world, VICTIM, p0=own), errors.SignatureError, "do not open")
 
 

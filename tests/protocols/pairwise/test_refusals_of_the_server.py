@@ -1,11 +1,16 @@
 """What a lying client or a stranger can send to the server, and what becomes of the round."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from protocols import Identity, RoundAborted, errors
 from protocols.codec import Kind, read_frame
+from protocols.fuzzing.mutate import written
 from protocols.identity import Address
+from protocols.pairwise import keys
 
 VICTIM, OTHER, K = 16, 22, 7
 
@@ -19,7 +24,7 @@ def test_a_copy_of_another_clients_messages_is_refused(world) -> None:  # type: 
         world.server.receive(upload)
     world.say(OTHER, outbox[Address("client", OTHER)])
     with pytest.raises(errors.DuplicateError, match="copy"):
-        world.server.receive(world.resigned(OTHER, Kind.UPLOAD, bytes(read_frame(upload).body)))
+        world.server.receive(world.resigned(OTHER, Kind.VECTOR, bytes(read_frame(upload).body)))
 
 
 @pytest.mark.parametrize("phase", ["advertise", "share", "upload", "confirm", "unmask"])
@@ -46,12 +51,29 @@ def test_a_weak_mask_key_is_refused(world) -> None:  # type: ignore[no-untyped-d
         world.server.receive(world.resigned(VICTIM, Kind.ADVERTISE, bytes(32)))
 
 
+def test_the_weak_keys_are_those_that_agree_on_nothing_and_no_others() -> None:
+    private = X25519PrivateKey.generate()
+    p = 2**255 - 19
+    # Also as X25519 reads them: not reduced, and with the bit that it ignores.
+    spellings = [u + k * p + top for u in keys._LOW_ORDER for k in (0, 1) for top in (0, 2**255) if u + k * p < 2**255]
+    assert len(spellings) == 14
+    for weak in (u.to_bytes(32, "little") for u in spellings):
+        for check in (keys.check_public, partial(keys.exchange, private)):
+            with pytest.raises(errors.WrongKeyError, match="mask key of client 7 is weak"):
+                check(weak, 7)
+    rng = np.random.default_rng(1)
+    near = [(u + step) % 2**256 for u in spellings for step in (-1, 1)]
+    for key in (*(u.to_bytes(32, "little") for u in near if u not in spellings), *(rng.bytes(32) for _ in range(200))):
+        keys.check_public(key, 7)
+        keys.exchange(private, key, 7)
+
+
 def test_a_stranger_is_refused(world) -> None:  # type: ignore[no-untyped-def]
     answer = world.say(VICTIM, world.server.outbox()[Address("client", VICTIM)])
     frame = read_frame(answer)
     stranger = Identity.generate("client", VICTIM)
     with pytest.raises(errors.SignatureError):
-        world.server.receive(frame.header.write(stranger, bytes(frame.body)))
+        world.server.receive(written(frame.header, bytes(frame.body), stranger, world.run.server_identity.public))
 
 
 def test_one_wrong_share_for_everybody_spoils_nothing(world) -> None:  # type: ignore[no-untyped-def]

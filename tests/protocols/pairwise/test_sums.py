@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import RoundAborted, SumSpec
-from protocols.codec import FRAME_BYTES, HEADER_BYTES
+from protocols.codec import FRAME_BYTES, Kind, read_frame
 from protocols.pairwise.graph import Tolerance, design
 from protocols.pairwise.masks import width_of
 
@@ -94,8 +94,8 @@ def test_consecutive_rounds_of_the_same_parties_sum_exactly(new_world) -> None: 
 def test_an_upload_has_the_bytes_that_its_numbers_need(new_world) -> None:  # type: ignore[no-untyped-def]
     world = new_world(20, 53_824, 127, tolerance=Tolerance())
     world.finish()
-    bits = width_of(world.spec) * 53_824
-    assert all(len(answer) == FRAME_BYTES + 19 * 16 + bits // 8 for answer in world.answers["upload"].values())
+    bits, beside = width_of(world.spec) * 53_824, FRAME_BYTES[Kind.VECTOR] + 19 * 16
+    assert all(len(answer) == beside + bits // 8 for answer in world.answers["upload"].values())
 
 
 def test_one_upload_alone_is_uniform_whatever_it_carries(new_world) -> None:  # type: ignore[no-untyped-def]
@@ -103,9 +103,7 @@ def test_one_upload_alone_is_uniform_whatever_it_carries(new_world) -> None:  # 
     world = new_world(5, 64_000, 127)
     world.values[:] = 0
     world.until("confirm")
-    bodies = [
-        np.frombuffer(upload[HEADER_BYTES + 4 * 16 : -64], np.uint8) for upload in world.answers["upload"].values()
-    ]
+    bodies = [np.frombuffer(read_frame(upload).body[4 * 16 :], np.uint8) for upload in world.answers["upload"].values()]
     assert all(8 * len(body) == 64_000 * width_of(world.spec) for body in bodies)
     for looked_at in (*bodies, bodies[0] - bodies[1], bodies[0] ^ bodies[1]):
         counts = np.bincount(looked_at, minlength=256)

@@ -1,6 +1,7 @@
 """Writes the vectors of frames, rosters, broadcasts and manifests beside it: `python tests/protocols/vectors/make.py`.
 
-Keys are SHA-256 of what they are for, and Ed25519 has no randomness of its own, so the bytes are the same each time.
+Keys and the nonces of seals are SHA-256 of what they are for, and Ed25519 has no randomness of its own, so the bytes
+are the same each time.
 Only a change of the wire format may change them.
 """
 
@@ -16,6 +17,7 @@ from protocols.codec import HEADER_BYTES, Header, Kind, read_frame
 from protocols.identity import Address, EnrolmentKey, Identity, Role
 from protocols.manifest import ENTRY_BYTES, Manifest, UploadRecord
 from protocols.roster import Roster
+from protocols.seals import NONCE_BYTES, seal_key
 from protocols.session import Session
 from protocols.setup import Setup
 from protocols.spec import SumSpec
@@ -74,74 +76,153 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+def written(header: Header, body: bytes, by: Identity, to: Identity, **keyed: Any) -> bytes:
+    """The frame, its seal with a nonce made from what it covers. keyed: what the seal is bound to instead."""
+    bound = {"setup": header.setup, "sender": header.sender, "recipient": header.recipient or to.address, **keyed}
+    nonce = hashlib.sha256(header.pack() + body).digest()[:NONCE_BYTES]
+    return header.write(by, body, key=seal_key(by, to.public, **bound) if header.bears_seal else None, nonce=nonce)
+
+
+def header_of(kind: Kind, sender: Identity, to: Address | None, body: bytes, **fields: Any) -> Header:
+    base = SERVER_SESSION.header(kind, sender.address, to, len(body), round_number=ROUND, broadcast=BROADCAST.digest)
+    return replace(base, **fields)
+
+
 def frames() -> dict[str, Any]:
-    """What client 7 reads from the server, and good frames of all roles."""
-
-    def header(kind: Kind, sender: Identity, to: Address | None, body: bytes, **fields: Any) -> Header:
-        base = SERVER_SESSION.header(
-            kind, sender.address, to, len(body), round_number=ROUND, broadcast=BROADCAST.digest
-        )
-        return replace(base, **fields)
-
+    """Good frames of all roles and trailers; bad ones as one reader of each trailer reads them."""
     good = []
     for kind, sender, to, body in (
-        (Kind.UPLOAD, CLIENTS[1], SERVER.address, b"body!"),
-        (Kind.UPLOAD, CLIENTS[2], SERVER.address, b""),
-        (Kind.REQUEST, SERVER, DECRYPTORS[2].address, bytes(range(40))),
-        (Kind.OPENING, DECRYPTORS[2], SERVER.address, b"\0\xff"),
+        (Kind.UPLOAD, CLIENTS[1], SERVER, b"body!"),
+        (Kind.UPLOAD, CLIENTS[2], SERVER, b""),
+        (Kind.VECTOR, CLIENTS[1], SERVER, b"body!"),
+        (Kind.ADVERTISE, CLIENTS[0], SERVER, seed("key")),
+        (Kind.NEIGHBOURS, SERVER, CLIENTS[2], bytes(range(40))),
+        (Kind.REQUEST, SERVER, DECRYPTORS[2], bytes(range(40))),
+        (Kind.OPENING, DECRYPTORS[2], SERVER, b"\0\xff"),
     ):
-        made = header(kind, sender, to, body)
-        good.append(
-            {
-                "kind": int(kind),
-                "sender": list(sender.address),
-                "recipient": list(to),
-                "body": body.hex(),
-                "frame": made.write(sender, body).hex(),
-            }
-        )
+        frame = written(header_of(kind, sender, to.address, body), body, sender, to)
+        entry = {
+            "kind": int(kind),
+            "sender": list(sender.address),
+            "recipient": list(to.address),
+            "body": body.hex(),
+            "frame": frame.hex(),
+        }
+        parts = read_frame(frame)
+        good.append(entry | ({"nonce": parts.seal[:NONCE_BYTES].hex()} if parts.seal else {}))
+    bad = [*bad_sealed_frames(), *bad_uploads(), *bad_signed_frames()]
+    return {"good": good, "bad": bad}
+
+
+def bad_sealed_frames() -> list[dict[str, Any]]:
+    """What client 7 reads from the server, in all fields of a header."""
     body = b"to client seven"
-    sent = header(Kind.NEIGHBOURS, SERVER, CLIENTS[1].address, body)
-    frame = sent.write(SERVER, body)
+    sent = header_of(Kind.NEIGHBOURS, SERVER, CLIENTS[1].address, body)
+    frame = written(sent, body, SERVER, CLIENTS[1])
     stranger = identity("client", 99)
 
-    def resigned(signer: Identity = SERVER, **fields: Any) -> bytes:
-        return replace(sent, **fields).write(signer, body)
+    def resealed(by: Identity = SERVER, keyed: dict[str, Any] | None = None, **fields: Any) -> bytes:
+        return written(replace(sent, **fields), body, by, CLIENTS[1] if by is SERVER else SERVER, **(keyed or {}))
 
     longer = replace(sent, body_bytes=len(body) + 1).pack() + frame[HEADER_BYTES:]
+    reflected = {"sender": CLIENTS[1].address, "recipient": SERVER.address}
     bad = [
         ("nothing", b"", "TruncatedError"),
         ("header cut", frame[: HEADER_BYTES - 1], "TruncatedError"),
-        ("signature cut", frame[:-1], "TruncatedError"),
+        ("seal cut", frame[:-1], "TruncatedError"),
+        ("no seal", frame[:-28], "TruncatedError"),
         ("length promises more", longer, "TruncatedError"),
         ("a byte too many", frame + b"\0", "LeftoverError"),
         ("twice", frame + frame, "LeftoverError"),
         ("another magic", b"S" + frame[1:], "FrameError"),
-        ("version 1", frame[:4] + b"\1" + frame[5:], "UnknownVersionError"),
-        ("version 3", frame[:4] + b"\3" + frame[5:], "UnknownVersionError"),
+        ("version 2", frame[:4] + b"\2" + frame[5:], "UnknownVersionError"),
+        ("version 4", frame[:4] + b"\4" + frame[5:], "UnknownVersionError"),
         ("kind 0", frame[:5] + b"\0" + frame[6:], "FrameError"),
         ("kind 200", frame[:5] + b"\xc8" + frame[6:], "FrameError"),
         ("sender without a role", frame[:7] + b"\0" + frame[8:], "FrameError"),
         ("recipient of role 4", frame[:8] + b"\4" + frame[9:], "FrameError"),
         ("everybody with a number", frame[:8] + b"\0" + frame[9:], "FrameError"),
         ("a sender of 64 bits", frame[:16] + b"\xff" + frame[17:], "FrameError"),
-        ("another protocol", resigned(protocol=1), "WrongProtocolError"),
-        ("another run", resigned(run_tag=bytes(16)), "WrongRunError"),
-        ("another setup", resigned(setup=bytes(32)), "WrongParametersError"),
-        ("another round", resigned(round_number=ROUND + 1), "WrongRoundError"),
-        ("from a client", resigned(CLIENTS[0], sender=CLIENTS[0].address), "UnknownSenderError"),
-        ("from a stranger", resigned(stranger, sender=stranger.address), "UnknownSenderError"),
-        ("from another server", resigned(identity("server", 1), sender=Address("server", 1)), "UnknownSenderError"),
-        ("another kind", resigned(kind=Kind.MAILBOX), "PhaseError"),
-        ("to another client", resigned(recipient=CLIENTS[0].address), "WrongRecipientError"),
-        ("to everybody", resigned(recipient=None), "WrongRecipientError"),
-        ("another broadcast", resigned(broadcast=seed("other")), "WrongBroadcastError"),
-        ("signed by a client", resigned(CLIENTS[1]), "SignatureError"),
-        ("signed by nobody", frame[:-64] + bytes(64), "SignatureError"),
+        ("another protocol", resealed(protocol=1), "WrongProtocolError"),
+        ("another run", resealed(run_tag=bytes(16)), "WrongRunError"),
+        ("another setup", resealed(setup=bytes(32)), "WrongParametersError"),
+        ("another round", resealed(round_number=ROUND + 1), "WrongRoundError"),
+        ("from a client", resealed(CLIENTS[0], sender=CLIENTS[0].address), "UnknownSenderError"),
+        ("from a stranger", resealed(stranger, sender=stranger.address), "UnknownSenderError"),
+        ("from another server", resealed(identity("server", 1), sender=Address("server", 1)), "UnknownSenderError"),
+        ("another kind", resealed(kind=Kind.MAILBOX), "PhaseError"),
+        ("to another client", resealed(recipient=CLIENTS[0].address), "WrongRecipientError"),
+        ("to everybody", resealed(recipient=None), "WrongRecipientError"),
+        ("another broadcast", resealed(broadcast=seed("other")), "WrongBroadcastError"),
+        ("sealed by another client", resealed(CLIENTS[0]), "SignatureError"),
+        ("sealed for another setup", resealed(keyed={"setup": bytes(32)}), "SignatureError"),
+        ("sealed for the other direction", resealed(keyed=reflected), "SignatureError"),
+        ("sealed by nobody", frame[:-16] + bytes(16), "SignatureError"),
+        ("signed instead", frame[:-28] + SERVER.sign("frame", sent.pack(), seed("body")), "LeftoverError"),
         ("a bit of the body flipped", flipped(frame, 8 * HEADER_BYTES + 3), "SignatureError"),
-        ("a bit of the signature flipped", flipped(frame, 8 * len(frame) - 100), "SignatureError"),
+        ("a bit of the nonce flipped", flipped(frame, 8 * (len(frame) - 20)), "SignatureError"),
+        ("a bit of the tag flipped", flipped(frame, 8 * len(frame) - 100), "SignatureError"),
     ]
-    return {"good": good, "bad": [{"why": w, "frame": f.hex(), "error": e} for w, f, e in bad]}
+    return [{"kind": int(Kind.NEIGHBOURS), "reader": list(CLIENTS[1].address), **entry(*row)} for row in bad]
+
+
+def bad_uploads() -> list[dict[str, Any]]:
+    """What the server reads from client 7: it takes a seal and a signature."""
+    body = b"upload of client seven"
+    sent = header_of(Kind.UPLOAD, CLIENTS[1], SERVER.address, body)
+    frame = written(sent, body, CLIENTS[1], SERVER)
+    end = HEADER_BYTES + len(body)
+    key = seal_key(CLIENTS[1], SERVER.public, setup=sent.setup, sender=sent.sender, recipient=SERVER.address)
+
+    def sealed(before: bytes) -> bytes:
+        return before + key.seal(before, seed("nonce")[:NONCE_BYTES])
+
+    unsigned = frame[: end + 32] + bytes(64)
+    other = header_of(Kind.UPLOAD, CLIENTS[1], SERVER.address, body, broadcast=seed("other"))
+    bad = [
+        ("upload: seal cut", frame[:-1], "TruncatedError"),
+        ("upload: sealed alone", sealed(frame[:end]), "TruncatedError"),
+        ("upload: signed alone", frame[:-28], "TruncatedError"),
+        ("upload: a byte too many", frame + b"\0", "LeftoverError"),
+        ("upload: sealed and not signed", sealed(unsigned), "SignatureError"),
+        ("upload: signed and not sealed", frame[:-28] + bytes(28), "SignatureError"),
+        ("upload: signed by another client", written(sent, body, CLIENTS[0], SERVER), "SignatureError"),
+        (
+            "upload: sealed with the signature of another broadcast",
+            sealed(frame[: end + 32] + written(other, body, CLIENTS[1], SERVER)[end + 32 : end + 96]),
+            "SignatureError",
+        ),
+        ("upload: sealed with another digest than signed", sealed(frame[:end] + bytes(32) + frame[end + 32 : end + 96]),
+         "SignatureError"),
+        ("upload: a bit of the body flipped", flipped(frame, 8 * HEADER_BYTES), "SignatureError"),
+        ("upload: a bit of the digest flipped", flipped(frame, 8 * end), "SignatureError"),
+        ("upload: a bit of the signature flipped", flipped(frame, 8 * (end + 40)), "SignatureError"),
+        ("upload: a bit of the seal flipped", flipped(frame, 8 * len(frame) - 1), "SignatureError"),
+    ]  # fmt: skip
+    return [{"kind": int(Kind.UPLOAD), "reader": list(SERVER.address), **entry(*row)} for row in bad]
+
+
+def bad_signed_frames() -> list[dict[str, Any]]:
+    """What decryptor 2 reads from the server: a seal is no signature."""
+    body = b"to decryptor two"
+    sent = header_of(Kind.REQUEST, SERVER, DECRYPTORS[2].address, body)
+    frame = written(sent, body, SERVER, DECRYPTORS[2])
+    before = frame[:-64]
+    key = seal_key(SERVER, DECRYPTORS[2].public, setup=sent.setup, sender=sent.sender, recipient=DECRYPTORS[2].address)
+    seal = key.seal(before, seed("nonce")[:NONCE_BYTES])
+    bad = [
+        ("request: sealed instead", before + seal, "TruncatedError"),
+        ("request: sealed instead, filled up", before + seal + bytes(36), "SignatureError"),
+        ("request: sealed beside", frame + seal, "LeftoverError"),
+        ("request: signed by a client", written(sent, body, CLIENTS[1], DECRYPTORS[2]), "SignatureError"),
+        ("request: signed by nobody", before + bytes(64), "SignatureError"),
+        ("request: a bit of the signature flipped", flipped(frame, 8 * len(frame) - 100), "SignatureError"),
+    ]
+    return [{"kind": int(Kind.REQUEST), "reader": list(DECRYPTORS[2].address), **entry(*row)} for row in bad]
+
+
+def entry(why: str, frame: bytes, error: str) -> dict[str, str]:
+    return {"why": why, "frame": frame.hex(), "error": error}
 
 
 def rosters() -> dict[str, Any]:
@@ -200,7 +281,7 @@ def broadcasts() -> dict[str, Any]:
     header = read_frame(BROADCAST.data).header
 
     def signed(body: bytes, signer: Identity = SERVER, **fields: Any) -> bytes:
-        return replace(header, body_bytes=len(body), **fields).write(signer, body)
+        return written(replace(header, body_bytes=len(body), **fields), body, signer, CLIENTS[1])
 
     def body(survivors: int) -> bytes:
         return struct.pack("<32sI32s", seed("table"), survivors, seed("nonce"))
@@ -238,11 +319,9 @@ def manifests() -> dict[str, Any]:
 
     def upload(client: Identity, signer: Identity | None = None, **fields: Any) -> UploadRecord:
         body = struct.pack("<Q", client.public.number)
-        header = SERVER_SESSION.header(
-            Kind.UPLOAD, client.address, SERVER.address, 8, round_number=ROUND, broadcast=BROADCAST.digest
-        )
-        frame = replace(header, **fields).write(signer or client, body)
-        return UploadRecord(hashlib.sha256(body).digest(), frame[-64:])
+        header = replace(header_of(Kind.UPLOAD, client, SERVER.address, body), **fields)
+        body_digest = hashlib.sha256(body).digest()
+        return UploadRecord(body_digest, (signer or client).sign("frame", header.pack(), body_digest))
 
     a, b, c = CLIENTS
     uploads = {client.public.number: upload(client) for client in CLIENTS}

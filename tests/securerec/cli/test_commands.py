@@ -1,6 +1,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -196,14 +197,32 @@ def test_bench_training_compares_with_the_torch_loop(toy: Dataset, securerec: Se
 
 def test_bench_protocols_plays_whole_rounds_and_counts_wrong_values(securerec: Securerec) -> None:
     arguments = ("--length", "2000", "--clients", "8", "--bits", "8", "--dropouts", "0.2")
-    rows = json.loads(securerec("bench", "protocols", *arguments, "--json", "-").stdout)["rows"]
-    assert [row["protocol"] for row in rows] == [*PROTOCOLS, "naive-ckks-vector"]
+    figures = json.loads(securerec("bench", "protocols", *arguments, "--json", "-").stdout)
+    rows, installed = figures["rows"], find_spec("flwr") is not None
+    flower = ["flower-secagg"] if installed else []
+    assert [row["protocol"] for row in rows] == [*PROTOCOLS, "naive-ckks-vector", *flower]
+    assert installed or figures["notes"] == ["flwr is not installed: the rows of Flower's SecAgg are left out"]
     for row in rows:
         assert row["wrong"] == 0 and row["upload_bytes"] > 0 and row["client_ms"] > 0
         assert row["expansion"] == pytest.approx(row["upload_bytes"] / 8000)
-    naive, committee = rows[-1], rows[-2]
+    naive, committee = rows[len(PROTOCOLS)], rows[len(PROTOCOLS) - 1]
     assert naive["upload_bytes"] > 2 * committee["upload_bytes"] and committee["decryptor_bytes"] > 0
     assert "there is no protocol 'rot13'" in securerec("bench", "protocols", "--protocol", "rot13", code=4).stderr
+
+
+@pytest.mark.parametrize("phase", ["advertise", "unmask", "boxes", "opening"])
+def test_bench_protocols_lets_parties_drop_out_in_any_phase(securerec: Securerec, phase: str) -> None:
+    arguments = ("--length", "300", "--clients", "12", "--bits", "8", "--dropouts", "0.3", "--dropouts-at", phase)
+    figures = json.loads(securerec("bench", "protocols", *arguments, "--json", "-").stdout)
+    name = "pairwise" if phase in ("advertise", "unmask") else "ckks-committee"
+    assert [row["protocol"] for row in figures["rows"]][:2] == [name, "naive-ckks-vector"]
+    assert all(row["wrong"] == 0 for row in figures["rows"]) and figures["dropouts_at"] == phase
+    assert any("and so left out: plain" in note for note in figures["notes"])
+
+
+def test_bench_protocols_refuses_a_phase_that_no_protocol_has(securerec: Securerec) -> None:
+    refused = securerec("bench", "protocols", "--protocol", "plain", "--dropouts-at", "boxes", code=4)
+    assert "no protocol here has a phase 'boxes': choose among upload" in refused.stderr
 
 
 def test_bench_protocols_shows_the_size_of_every_message(securerec: Securerec) -> None:
@@ -211,7 +230,8 @@ def test_bench_protocols_shows_the_size_of_every_message(securerec: Securerec) -
     sizes = json.loads(securerec(*arguments).stdout)["sizes"]
     assert set(sizes) == set(PROTOCOLS)
     for messages in sizes.values():
-        assert {"setup", "server broadcast", "client upload"} <= set(messages)
+        assert {"setup", "server broadcast"} <= set(messages)
+        assert {"client upload", "client vector"} & set(messages)
 
 
 def test_keys_are_made_shown_and_rotated_without_showing_a_secret(tmp_path: Path, securerec: Securerec) -> None:
