@@ -1,6 +1,6 @@
 """What an auditor holds: recorded views, what everybody knows, and, apart from both, the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +59,10 @@ class Recording:
                 raise ViewError(f"two views are of kind {view.kind} and round {view.round_number}")
             readers[key] = lambda view=view: view  # type: ignore[misc]
         return cls(readers)
+
+    def only(self, kinds: Collection[Kind]) -> "Recording":
+        """The views of these kinds alone."""
+        return Recording({key: reader for key, reader in self._readers.items() if key[0] in kinds})
 
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that were recorded, in the order of `KINDS`."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from attacks.findings import Estimate
 
@@ -37,6 +38,33 @@ def f1(predicted: NDArray[np.bool_], positives: NDArray[np.bool_]) -> float:
     return float(
         2 * np.count_nonzero(predicted & positives) / (np.count_nonzero(predicted) + np.count_nonzero(positives))
     )
+
+
+def top_k(scores: NDArray[np.generic], right: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Chance that the right candidate is among the k best when ties are broken by lot.
+
+    scores: (n, n_candidates); right: (n,), the number of each row's right one. Returns (n,) in 0 .. 1.
+    """
+    own = np.take_along_axis(scores, right[:, None], axis=1)
+    above = np.count_nonzero(np.greater(scores, own), axis=1)
+    level = np.count_nonzero(scores == own, axis=1)
+    return np.clip((k - above) / level, 0.0, 1.0)
+
+
+def proportion(hits: NDArray[np.generic]) -> Estimate:
+    """Share of trials that hit, with its 95% interval of Clopper and Pearson (1934). hits: (n,) in 0 .. 1.
+
+    Resampling would call a share of 0 certain; this does not. Parts of a hit, from ties, make it wider than need be.
+    """
+    n, k = len(hits), float(np.sum(hits))
+    low = float(special.betaincinv(k, n - k + 1, 0.025)) if k > 0 else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+    return Estimate(k / n, low, high)
+
+
+def above(estimate: Estimate, value: float) -> Estimate:
+    """The estimate less a figure that is known exactly, such as what chance gives."""
+    return Estimate(estimate.mean - value, estimate.low - value, estimate.high - value)
 
 
 def estimates(values: NDArray[np.float64], rng: np.random.Generator) -> list[Estimate]:

@@ -47,6 +47,8 @@ class Goal(ABC, Generic[Evidence, Answer]):
 
     name: ClassVar[str]
     question: ClassVar[str]
+    through_sums: ClassVar[bool] = False
+    """Whether the goal makes sums over cohorts out of recorded uploads, and shows its attacks nothing else of them."""
 
     @abstractmethod
     def evaluate(self, attack: Attack[Evidence, Answer], case: Case, rng: np.random.Generator) -> list[Finding]:

@@ -27,4 +27,8 @@ alters one. It succeeds against `ckks`, by that protocol's design:
 `send(body)` runs one round in which the body of one upload is `body`, and returns the opened integers, or raises the
 refusal. public_key: as the bundle or the setup carries it. Against a protocol of one-time keys there is no public key
 and no second polynomial to send, so nothing to call it with.
+
+**Attempts on a whole protocol** (`attempts`; `python -m attacks.crypto`). These two, and what lying servers, insiders
+and the network can do with messages, played on a small run of each protocol: a table of who refused what, in which
+words. `attempts.run_attempts()` gives the same as `attacks.attempts.Attempt`.
 """

@@ -114,10 +114,20 @@ def client_measures(
     """
     if truth.n_items != view.n_items:
         raise AttackError(f"the truth knows {truth.n_items} items, the view {view.n_items}: they are not of one run")
+    return item_measures(truth.positives(view.clients), view.popularity, scores, predicted)
+
+
+def item_measures(
+    positives: NDArray[np.bool_],
+    popularity: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    predicted: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """As `client_measures`, for clients whose items are known. All (n, n_items), popularity (n_items,)."""
     measured = []
-    for has, own, said in zip(truth.positives(view.clients), scores, predicted, strict=True):
+    for has, own, said in zip(positives, scores, predicted, strict=True):
         if 0 < np.count_nonzero(has) < len(has):
-            reached, alone = auc(own, has), auc(view.popularity, has)
+            reached, alone = auc(own, has), auc(popularity, has)
             measured.append((reached, alone, reached - alone, tpr_at_fpr(own, has, 0.01), f1(said, has)))
     if not measured:
         raise AttackError("no client of the view has an item in the truth, so there is nothing to score")

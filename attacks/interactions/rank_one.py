@@ -10,7 +10,8 @@ Three things beyond the singular vector make it hold under noise:
 *Sign of v.* Items the client has outnumber neither its negatives nor the rest, but under noise a count of signs is
 about strong rows only and flips. The broadcast table is not noised: under the right sign, e_i . v is the client's own
 score of item i, and clients score popular items higher. So the z-scores of the correlation of log popularity with E v
-and with s, and of the count of signs where untouched rows are visible, are added.
+and with s, and of the count of signs where untouched rows are visible, are added. Where most of the energy lies on one
+axis as well, signs are hardly disturbed, and a clear count decides alone.
 
 *How far to trust s.* D is modelled as a spike in noise (Johnstone 2001): energy off the axis v gives the noise, the
 top eigenvalue the signal (Baik and Silverstein 2006), which is none below the largest eigenvalue that noise alone
@@ -23,11 +24,14 @@ part of E v that popularity does not explain. With nothing to see it is populari
 In a sum of n clients the others are noise: a is divided by sqrt(n), and the others' part of the signal joins q.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.goals.items import ITEMS, ItemScores, Seen
 from attacks.registry import register
+from attacks.views import UploadView
 
 _NOISE_EDGE = 2.02
 """99% quantile of the Tracy-Widom law for real matrices."""
@@ -39,7 +43,10 @@ well, 4 helps late rounds and harms early ones."""
 _CERTAIN = 2.5
 """Noise deviations beyond which a row counts as moved, however much larger the largest moves are."""
 
-_UNTOUCHED = 10.0
+_CLEAR_COUNT = 3.0
+"""Deviations of a count of coin flips beyond which a count of undisturbed signs decides."""
+
+UNTOUCHED = 10.0
 """Log-odds taken off a row that is exactly unchanged where others are not: the client trained on all its items."""
 
 
@@ -54,8 +61,7 @@ _UNTOUCHED = 10.0
 def rank_one(seen: Seen) -> ItemScores:
     """Log-odds (n_matrices, n_items) that the client has the item; the prediction is a log-odds above 0."""
     view = seen.view
-    counts = view.popularity.astype(np.float64)
-    prior = np.log((counts + 0.5) / (view.population - counts + 0.5))
+    prior = popularity_log_odds(view)
     table = view.table.astype(np.float64)
     rows = [
         score
@@ -66,31 +72,69 @@ def rank_one(seen: Seen) -> ItemScores:
     return ItemScores(np.clip(scores, -3e38, 3e38).astype(np.float32), scores > 0)
 
 
-def _log_odds(
-    changes: NDArray[np.float64], table: NDArray[np.float64], prior: NDArray[np.float64], cohort: int
-) -> NDArray[np.float64]:
-    """changes: (b, n_items, dim); table: (n_items, dim); prior: (n_items,) log-odds. Returns (b, n_items)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Oriented:
+    """Matrices (b, n_items, dim) along their top singular axis, pointed up for items that clients have.
+
+    touched: (b, n_items) rows that are not exactly zero. along: (b, n_items) each row's component on the axis. taste:
+    (b, n_items) the broadcast rows' component, standardised; agreement: (b,) its correlation with log popularity.
+    signal, noise, alignment: (b,) as `spike`.
+    """
+
+    touched: NDArray[np.bool_]
+    along: NDArray[np.float64]
+    taste: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+    signal: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    alignment: NDArray[np.float64]
+
+
+def popularity_log_odds(view: UploadView) -> NDArray[np.float64]:
+    """(n_items,) log-odds that somebody of the population has the item, half a user added to either side."""
+    counts = view.popularity.astype(np.float64)
+    return np.asarray(np.log((counts + 0.5) / (view.population - counts + 0.5)))
+
+
+def oriented(changes: NDArray[np.float64], table: NDArray[np.float64], prior: NDArray[np.float64]) -> Oriented:
+    """changes: (b, n_items, dim); table: (n_items, dim); prior: (n_items,) log-odds of popularity."""
     touched = np.any(changes != 0, axis=2)
     values, vectors = np.linalg.eigh(np.swapaxes(changes, 1, 2) @ changes)
-    axis = vectors[:, :, -1]
-    signal, noise, alignment = spike(np.maximum(values, 0), touched.sum(axis=1))
+    values, axis = np.maximum(values, 0), vectors[:, :, -1]
+    signal, noise, alignment = spike(values, touched.sum(axis=1))
 
     along = np.einsum("bid,bd->bi", changes, axis)
     taste = _standard(axis @ table.T)
     known = _standard(prior[None])
     agreement = np.mean(taste * known, axis=1)
-    visible = ~touched.all(axis=1)
-    sign = np.where(_sign_evidence(along, agreement, known, touched, visible) < 0, -1.0, 1.0)
-    along, taste, agreement = sign[:, None] * along, sign[:, None] * taste, sign * agreement
+    undisturbed = values[:, -1] > values.sum(axis=1) / 2
+    sign = np.where(_sign_evidence(along, agreement, known, touched, undisturbed) < 0, -1.0, 1.0)
+    along, taste = sign[:, None] * along, sign[:, None] * taste
+    return Oriented(touched, along, taste, sign * agreement, signal, noise, alignment)
 
-    strength = np.sqrt(signal / cohort) / (noise + signal * (1 - 1 / cohort))
-    beyond = taste - agreement[:, None] * known
-    weight = _TASTE_WEIGHT * np.maximum(agreement, 0) * alignment / np.sqrt(cohort)
+
+def _log_odds(
+    changes: NDArray[np.float64], table: NDArray[np.float64], prior: NDArray[np.float64], cohort: int
+) -> NDArray[np.float64]:
+    """changes: (b, n_items, dim); table: (n_items, dim); prior: (n_items,) log-odds. Returns (b, n_items)."""
+    found = oriented(changes, table, prior)
+    visible = np.asarray(~found.touched.all(axis=1))
+    strength = one_clients_weight(found.signal, found.noise, cohort)
+    beyond = found.taste - found.agreement[:, None] * _standard(prior[None])
+    weight = _TASTE_WEIGHT * np.maximum(found.agreement, 0) * found.alignment / np.sqrt(cohort)
     # A constant for each matrix: moves the yes-or-no line, not the ranking. Visible rows need none, zero is their line.
-    half_way = np.minimum(np.sqrt(signal / cohort) / 2, _CERTAIN * np.sqrt(noise))
+    half_way = np.minimum(np.sqrt(found.signal / cohort) / 2, _CERTAIN * np.sqrt(found.noise))
     line = np.where(visible, 0.0, strength * half_way)
-    unchanged = np.where(visible[:, None] & ~touched, _UNTOUCHED, 0.0)
-    return prior + strength[:, None] * along + weight[:, None] * beyond - unchanged - line[:, None]
+    unchanged = np.where(visible[:, None] & ~found.touched, UNTOUCHED, 0.0)
+    return prior + strength[:, None] * found.along + weight[:, None] * beyond - unchanged - line[:, None]
+
+
+def one_clients_weight(signal: NDArray[np.float64], noise: NDArray[np.float64], cohort: int) -> NDArray[np.float64]:
+    """Log-odds for one unit of movement along the axis that a given one of `cohort` clients moved the row up.
+
+    signal: variance of the movement along the axis, of all of them together; noise: variance beside it. Same shapes.
+    """
+    return np.asarray(np.sqrt(signal / cohort) / (noise + signal * (1 - 1 / cohort)))
 
 
 def spike(
@@ -129,14 +173,16 @@ def _sign_evidence(
     agreement: NDArray[np.float64],
     known: NDArray[np.float64],
     touched: NDArray[np.bool_],
-    visible: NDArray[np.bool_],
+    undisturbed: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """(b,) sum of z-scores for the axis as it stands, negative for its opposite."""
+    visible = ~touched.all(axis=1)
     moved = np.mean(_standard(along) * known, axis=1)
     correlations = np.arctanh(np.clip(np.stack([agreement, moved]), -0.999, 0.999)).sum(axis=0)
     fewer = np.sum(touched & (along < 0), axis=1) - np.sum(touched & (along > 0), axis=1)
     count = fewer / np.sqrt(np.maximum(touched.sum(axis=1), 1))
-    return np.asarray(correlations * np.sqrt(along.shape[1]) + np.where(visible, count, 0.0))
+    decided = visible & undisturbed & (np.abs(count) > _CLEAR_COUNT)
+    return np.where(decided, count, correlations * np.sqrt(along.shape[1]) + np.where(visible, count, 0.0))
 
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,11 +7,13 @@ import numpy as np
 from attacks import storage
 from attacks.case import Case, LocalTraining, Public
 from attacks.views import DenseUploads, Kind, Labels, OpenedSum, RowUploads, Truth, UploadView
+from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
+from securerec.federation.run import Run
 from securerec.federation.track import RoundOutcome, TrackState
 from securerec.models.pfedrec import PFedRec
-from securerec.privacy.mechanism import FixedPoint, Mechanism
+from securerec.privacy.mechanism import Mechanism
 
 TRUTH_FILE = "truth.safetensors"
 PUBLIC_FILE = "public.safetensors"
@@ -35,12 +37,13 @@ class ViewRecorder:
     """
 
     def __init__(
-        self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, quantiser: Mechanism | FixedPoint
+        self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, *, scale: float, noised: bool
     ) -> None:
+        """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise."""
         self.folder = folder
         self._clients = np.arange(train.n_users, dtype=np.int64)
         self._popularity, self._population = train.popularity(), train.n_users
-        self._quantiser = quantiser
+        self._scale, self._noised = scale, noised
         folder.mkdir(mode=0o700, exist_ok=True)
         storage.save(folder / TRUTH_FILE, truth_of(dataset, train))
         storage.save(folder / PUBLIC_FILE, public_of(dataset, model))
@@ -51,17 +54,37 @@ class ViewRecorder:
         parts = [update.of(client) for client in range(len(update.counts))]
         rows = RowUploads.from_lists(self._clients, [rows for rows, _ in parts], [delta for _, delta in parts])
         self._write("unprotected_upload", before, rows)
-        scale = self._quantiser.scale
-        if opened.recorded is not None and isinstance(self._quantiser, Mechanism):
-            noised = (opened.recorded / scale).astype(np.float32).reshape(-1, *shape)
+        if opened.recorded is not None and self._noised:
+            noised = (opened.recorded.astype(np.float32) / np.float32(self._scale)).reshape(-1, *shape)
             self._write("noised_upload", before, DenseUploads(self._clients, noised))
-        total = (opened.total / scale).astype(np.float32).reshape(shape)
+        total = (opened.total / self._scale).astype(np.float32).reshape(shape)
         self._write("opened_sum", before, OpenedSum(self._clients, total))
 
     def _write(self, kind: Kind, before: TrackState, uploads: DenseUploads | RowUploads | OpenedSum) -> None:
         number = before.round_number + 1
         view = UploadView(kind, number, before.table, self._popularity, self._population, uploads)
         storage.save(self.folder / f"round-{number:06d}-{kind}.safetensors", view)
+
+
+def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
+    """Records a run's views in its folder. scale: that of its sums, noised, where it is not its promise's."""
+    quantiser, noised = run.promise.quantiser, scale is not None or isinstance(run.promise.quantiser, Mechanism)
+    return ViewRecorder(
+        run.folder.views, run.dataset, run.split.train, run.config.training.model(),
+        scale=quantiser.scale if scale is None else scale, noised=noised,
+    )  # fmt: skip
+
+
+def view_bytes(config: Config, dataset: Dataset) -> int:
+    """Bytes that a resolved configuration's views may take, at most."""
+    views, dim = config.views.view_rounds or (), config.training.model().dim
+    if not config.views.record_views:
+        return 0
+    n_users, n_items = dataset.interactions.n_users, dataset.interactions.n_items
+    samples = np.diff(dataset.interactions.offsets) * (1 + config.training.negatives)
+    touched = int(np.minimum(samples, n_items).sum()) * (4 * dim + 4)
+    dense = 4 * n_users * n_items * dim if config.privacy.privacy else 0
+    return len(views) * (touched + dense + 3 * 4 * n_items * dim)
 
 
 def truth_of(dataset: Dataset, train: Interactions) -> Truth:

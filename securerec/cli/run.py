@@ -10,18 +10,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from securerec.audit.recording import ViewRecorder
+from securerec.audit.recording import recorder_of, view_bytes
 from securerec.cli.figures import run_tables
 from securerec.cli.options import merged, with_settings
 from securerec.cli.output import JsonFile, emit
 from securerec.config import make_config, read_config
 from securerec.data import sources
-from securerec.errors import RunError
+from securerec.errors import ConfigError, RunError
 from securerec.federation import results
 from securerec.federation.folder import RunFolder
 from securerec.federation.run import Progress as RoundProgress
 from securerec.federation.run import Run
 from securerec.machine import usable_cores
+
+MOST_VIEWS = 4 << 30
+"""Bytes of views that are recorded without being asked twice."""
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
@@ -35,6 +38,9 @@ def run_command(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; flags go before them.")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Record views also where they may take more than {MOST_VIEWS >> 30} GiB.")
+    ] = False,
     json_file: JsonFile = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
@@ -47,6 +53,12 @@ def run_command(
     make_config(file)
     resolved = make_config(merged(file, settings or {})).resolved()
     dataset = sources.load(resolved.data.dataset)
+    size = view_bytes(resolved, dataset)
+    if size > MOST_VIEWS and not yes:
+        raise ConfigError(
+            f"the views of {len(resolved.views.view_rounds or ())} rounds may take {size / 2**30:.1f} GiB: record "
+            "fewer with --view-rounds, or say --yes"
+        )
     path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{dataset.name}"
     execute(Run.create(path, resolved, dataset), json_file)
 
@@ -71,8 +83,7 @@ def execute(run: Run, json_file: str | None) -> None:
     processes = run.config.protocol.workers or usable_cores()
     recorder = None
     if run.config.views.record_views:
-        model = run.config.training.model()
-        recorder = ViewRecorder(run.folder.views, run.dataset, run.split.train, model, run.promise.quantiser)
+        recorder = recorder_of(run)
     _announce(run, console)
     with _bar(console) as bar:
         task = bar.add_task("rounds", total=run.rounds, state="starting", completed=0)
@@ -110,7 +121,11 @@ def _announce(run: Run, console: Console) -> None:
             "[yellow]--seed: the noise is reproducible, so the epsilons below hold in simulation only.[/yellow]"
         )
     if config.views.record_views:
-        text = Text(f"Recording views in {run.folder.views}: that folder is secret data.", style="yellow")
+        size = view_bytes(config, run.dataset) / 2**20
+        text = Text(
+            f"Recording views in {run.folder.views}, {size:,.0f} MiB at most: that folder is secret data.",
+            style="yellow",
+        )
         console.print(text, soft_wrap=True)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from attacks.case import LocalTraining, Public
-from attacks.views import DenseUploads, OpenedSum, RowUploads, Truth, UploadView
+from attacks.case import Case, LocalTraining, Public, Recording
+from attacks.views import DenseUploads, Labels, OpenedSum, RowUploads, Truth, UploadView
 
 N_CLIENTS, N_ITEMS, DIM = 60, 300, 16
 SCORE_RATE, ITEM_RATE, BATCH = 0.3, 60.0, 64
@@ -100,3 +100,19 @@ def train(table, weights, positives, rng, batch=BATCH, score_rate=SCORE_RATE, it
     touched = np.zeros(N_ITEMS, dtype=bool)
     touched[items] = True
     return (local - table).astype(np.float32), touched
+
+
+@pytest.fixture(scope="session")
+def people_case(simulated):
+    """Makes a case of views of these clients, with three genres and a gender that follow from what they have."""
+    histories = simulated.truth.positives(np.arange(N_CLIENTS)).astype(float)
+    tastes, _, themes = np.linalg.svd(histories - histories.mean(axis=0), full_matrices=False)
+    bounds = np.quantile(themes[:3], 0.8, axis=1)
+    public = Public(np.greater(themes[:3].T, bounds), ("red", "green", "blue"))
+    gender = Labels(("F", "M"), (tastes[:, 0] > np.median(tastes[:, 0])).astype(np.int16))
+    truth = Truth.from_lists(N_ITEMS, np.arange(N_CLIENTS), simulated.positives, {"gender": gender})
+
+    def case(*views):
+        return Case(Recording.of(views), truth, public)
+
+    return case

@@ -95,7 +95,8 @@ def test_the_search_for_the_truth_finds_it():
 
 
 def test_package_imports_nothing_of_the_recommender():
-    allowed = {"attacks", "protocols", "numpy", "numba", "scipy", "sklearn", "safetensors", "rich"}
+    allowed = {"attacks", "protocols", "numpy", "numba", "scipy", "sklearn", "threadpoolctl", "safetensors", "rich"}
+    allowed.add("tenseal")  # whose own doubles are the control of the attack on released decryptions
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -152,3 +152,18 @@ def test_spike_sees_a_signal_in_pure_noise_once_in_a_hundred():
     signal, _, alignment = spike(values, np.full(1500, 200))
     assert np.mean(signal > 0) <= 0.02
     assert np.array_equal(signal > 0, alignment > 0)
+
+
+def test_clear_count_of_undisturbed_signs_outweighs_a_taste_against_popularity():
+    """A client whose own scores fall with popularity, as some late in noisy training."""
+    rng = np.random.default_rng(10)
+    popularity = np.arange(200, dtype=np.int64)
+    has = np.zeros(200, dtype=bool)
+    has[rng.choice(200, 15, replace=False)] = True
+    w = np.array([0.6, -0.8])
+    table = (-0.05 * (popularity[:, None] - 100) * w + rng.normal(0, 0.5, (200, 2))).astype(np.float32)
+    touched = has | (rng.random(200) < 0.3)
+    change = (touched * np.where(has, 1.0, -0.4))[:, None] * w + touched[:, None] * rng.normal(0, 0.02, (200, 2))
+    uploads = DenseUploads(np.array([0]), change[None].astype(np.float32))
+    view = UploadView("unprotected_upload", 9, table, popularity, 300, uploads)
+    assert np.array_equal(answer(view).predicted[0], has)

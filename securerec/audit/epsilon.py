@@ -1,0 +1,301 @@
+"""Lower bounds on the epsilon of a run's own mechanism, beside the epsilon that its ledger claims.
+
+What is exact: every upload comes from the run's `Mechanism`, at the run's settings, noise from a `KeyStream` of its own
+for each round and client, as on a device. What is reduced, never in the audit's favour: the noise grows from keys drawn
+from the audit's generator; other clients upload noise alone, as an adversary who knows their updates would subtract
+them; and where only some coordinates are looked at, the others, whose noise is independent of it, are not drawn. Canary
+vectors lie beyond the clip and the cap, which must bring them back.
+
+Budgets keep an audit at about half a minute. Sums of many clients over many values are opened for fewer rounds than the
+run has, and claimed accordingly: `EpsilonBound.setting` says for how many.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.epsilon import Claim, EpsilonBound, one_run, one_shot, worst_pair
+from attacks.epsilon.worst_pair import Pair, Vector
+from securerec.federation.promise import Promise
+from securerec.privacy.accounting import REPLACE, ZERO_OUT, Cost, central_epsilon, local_epsilon
+from securerec.privacy.events import DistributedGaussianSum
+from securerec.privacy.mechanism import Mechanism
+from securerec.privacy.randomness import KEY_BYTES, NoiseKey
+
+OVERSIZE = 8.0
+"""Norm of an audit's inputs, in clip_norms: a mechanism that does not clip gives itself away."""
+LOCAL_DRAWS, CENTRAL_DRAWS = 3000, 20_000
+_VALUES = 30_000_000  # coordinates noised by an audit of uploads
+_SUM_VALUES, _SUM_UPLOADS = 300_000_000, 40_000  # coordinates and uploads noised by an audit of sums
+_MOST_CANARIES = 512
+_LABEL = "audit"
+
+Update = tuple[NDArray[np.int32], NDArray[np.float32]]
+MakeKey = Callable[[bytes], NoiseKey]
+NOTHING: Update = (np.empty(0, np.int32), np.empty((0, 1), np.float32))
+
+
+def simulated_key(secret: bytes) -> NoiseKey:
+    """A key that serves one audit only, marked as reproducible."""
+    return NoiseKey(secret, reproducible=True)
+
+
+def audit_epsilon(promise: Promise, *, rounds: int, seed: int, make_key: MakeKey = simulated_key) -> list[EpsilonBound]:
+    """Hold a run's mechanism to what its ledger claims: each method's lower bound, empty for a run without privacy.
+
+    Local claims: of one upload, and of one client's uploads in two rounds, which noise used twice would give away.
+    Central claims: of one opened sum and, for two survivors or more, of all rounds' sums (of as many as the budget
+    allows). rounds: of the run. make_key: how a device makes the key that its noise grows from, given 32 random bytes.
+    The same seed gives the same bounds. Each bound has a confidence of its own: among all of them, one may be
+    beyond the exact epsilon of a sound mechanism's noise by chance.
+    """
+    if not isinstance(promise.quantiser, Mechanism):
+        return []
+    rng = np.random.default_rng([seed, 0xE9])
+    bounds = [
+        *audit_uploads(promise, rounds=1, rng=rng, make_key=make_key),
+        *audit_uploads(promise, rounds=2, rng=rng, make_key=make_key),
+        *audit_sum(promise, rng=rng, make_key=make_key),
+    ]
+    if _room_for_canaries(promise) >= 2:
+        bounds.append(audit_one_run(promise, rounds=rounds, rng=rng, make_key=make_key))
+        bounds.append(audit_one_shot(promise, rounds=rounds, rng=rng, make_key=make_key))
+    return bounds
+
+
+def audit_uploads(
+    promise: Promise,
+    *,
+    rounds: int,
+    rng: np.random.Generator,
+    draws: int = LOCAL_DRAWS,
+    make_key: MakeKey = simulated_key,
+    known_key: NoiseKey | None = None,
+) -> list[EpsilonBound]:
+    """The worst pairs of one client's uploads in that many rounds, against whoever opens them.
+
+    A round's update has the sign opposite to the one before, so that noise used twice cancels while they add up.
+    known_key: what an adversary believes that the noise grows from, such as `NoiseKey.from_seed` of a seed that it
+    guesses; it takes that noise away from each upload.
+    """
+    mechanism = _mechanism(promise)
+    draws = min(draws, max(500, _VALUES // (mechanism.dimension * rounds)))
+    signs = (-1.0) ** np.arange(rounds)[:, None]
+    pairs = [
+        Pair(name, signs * update, -signs * update)
+        for name, update in (
+            ("few large coordinates", _few_large(mechanism, rng)),
+            ("all coordinates alike", _all_alike(mechanism)),
+        )
+    ]
+    setting = f"{_count(rounds, 'upload')} of one client, {mechanism.dimension} values"
+    if known_key is not None:
+        setting += ", adversary with a noise key"
+    return worst_pair.audit(
+        partial(_project_uploads, mechanism, make_key, known_key), pairs, local_claim(promise, rounds),
+        draws=draws, rng=rng, setting=setting,
+    )  # fmt: skip
+
+
+def audit_sum(
+    promise: Promise, *, rng: np.random.Generator, draws: int = CENTRAL_DRAWS, make_key: MakeKey = simulated_key
+) -> list[EpsilonBound]:
+    """The worst pair of one opened sum: a client's update is the largest there is, or zero.
+
+    Only the coordinates of that update are drawn: their law does not depend on how many others there are, as whole
+    numbers are not rounded.
+    """
+    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    size = _support(mechanism)
+    draws = min(draws, max(500, _SUM_VALUES // (2 * size * survivors)))
+    small = dataclasses.replace(mechanism, dimension=size)
+    pair = Pair("a client's largest update or none", _all_alike(small)[None], None)
+    return worst_pair.audit(
+        partial(_project_sums, small, survivors, make_key), [pair], central_claim(promise, 1),
+        draws=draws, rng=rng, setting=f"sum of {survivors} clients, {_count(size, 'value')} of {mechanism.dimension}",
+    )  # fmt: skip
+
+
+def audit_one_run(
+    promise: Promise, *, rounds: int, rng: np.random.Generator, make_key: MakeKey = simulated_key
+) -> EpsilonBound:
+    """One-run canaries in the sums of all rounds: clients with coordinates of their own, which take part or not.
+
+    As many clients as the noise is sized for, each with a canary where there is room.
+    """
+    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    size = _support(mechanism)
+    canaries = _room_for_canaries(promise)
+    small = dataclasses.replace(mechanism, dimension=canaries * size)
+    opened = _rounds(small, survivors, rounds)
+    block, height = np.arange(size, dtype=np.int32), np.float32(OVERSIZE * mechanism.clip_norm / math.sqrt(size))
+    updates = [(block + np.int32(i * size), np.full((size, 1), height)) for i in range(canaries)]
+
+    def run(included: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+        sent = [update if within else NOTHING for update, within in zip(updates, included, strict=True)]
+        total = _opened_sums(small, survivors, opened, make_key, sent, rng)
+        return total.reshape(canaries, size).sum(axis=1) / math.sqrt(size)
+
+    setting = f"{_count(opened, 'sum')} of {survivors} clients, {small.dimension} values of {mechanism.dimension}"
+    return one_run.audit(run, canaries, central_claim(promise, opened), rng=rng, setting=setting)
+
+
+def audit_one_shot(
+    promise: Promise, *, rounds: int, rng: np.random.Generator, make_key: MakeKey = simulated_key
+) -> EpsilonBound:
+    """One-shot canaries in the sums of all rounds, whose total is the model's change. All values are drawn."""
+    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    opened = _rounds(mechanism, survivors, rounds)
+    canaries = min(survivors, mechanism.dimension - 1, _MOST_CANARIES, max(2, 2**24 // mechanism.dimension))
+    cap = mechanism.coordinate_cap * mechanism.clip_norm
+
+    def update(canary: Vector) -> Update:
+        # beyond the clip, but with no coordinate beyond the cap, which would turn it
+        size = min(OVERSIZE * mechanism.clip_norm, cap / float(np.abs(canary).max()))
+        return _touched(canary * size)
+
+    def run(vectors: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        return _opened_sums(mechanism, survivors, opened, make_key, [update(v) for v in vectors], rng)
+
+    setting = f"{_count(opened, 'sum')} of {survivors} clients, {mechanism.dimension} values"
+    claim = central_claim(promise, opened)
+    return one_shot.audit(run, mechanism.dimension, canaries, claim, rng=rng, setting=setting)
+
+
+def local_claim(promise: Promise, rounds: int) -> Claim:
+    """What the ledger claims of one client's uploads in that many rounds."""
+    events = _events(promise, rounds)
+    cost = Cost.local(sensitivity=events[0].sensitivity, client_sigma=events[0].client_sigma)
+    epsilon = local_epsilon(events, delta=promise.delta)
+    return Claim(epsilon.unit, REPLACE, promise.delta, epsilon.epsilon, math.sqrt(rounds) / cost.noise_multiplier)
+
+
+def central_claim(promise: Promise, rounds: int) -> Claim:
+    """What the ledger claims of that many sums of `min_survivors` clients."""
+    events = _events(promise, rounds)
+    epsilon = central_epsilon(events, delta=promise.delta)
+    mu = math.sqrt(rounds) / events[0].noise_multiplier
+    return Claim(epsilon.unit, ZERO_OUT, promise.delta, epsilon.epsilon, mu)
+
+
+def _events(promise: Promise, rounds: int) -> list[DistributedGaussianSum]:
+    events = [promise.event(number) for number in range(1, rounds + 1)]
+    return [event for event in events if isinstance(event, DistributedGaussianSum)]
+
+
+def _mechanism(promise: Promise) -> Mechanism:
+    if not isinstance(promise.quantiser, Mechanism):
+        raise ValueError("a run without privacy has no mechanism to audit")
+    return promise.quantiser
+
+
+def _support(mechanism: Mechanism) -> int:
+    """The fewest coordinates that hold an update of the largest norm under the cap."""
+    return min(mechanism.dimension, math.ceil(mechanism.coordinate_cap**-2 - 1e-9))
+
+
+def _room_for_canaries(promise: Promise) -> int:
+    """How many clients can have canaries with coordinates of their own."""
+    mechanism = _mechanism(promise)
+    return min(promise.min_survivors, mechanism.dimension // _support(mechanism))
+
+
+def _few_large(mechanism: Mechanism, rng: np.random.Generator) -> Vector:
+    size = _support(mechanism)
+    update = np.zeros(mechanism.dimension)
+    update[rng.choice(mechanism.dimension, size, replace=False)] = OVERSIZE * mechanism.clip_norm / math.sqrt(size)
+    return update
+
+
+def _all_alike(mechanism: Mechanism) -> Vector:
+    """Nothing here is beyond the cap alone, so only the clip holds it."""
+    return np.full(mechanism.dimension, OVERSIZE * mechanism.clip_norm / math.sqrt(mechanism.dimension))
+
+
+def _touched(update: Vector) -> Update:
+    rows = np.flatnonzero(update)
+    return rows.astype(np.int32), update[rows, None].astype(np.float32)
+
+
+def _project_uploads(
+    mechanism: Mechanism,
+    make_key: MakeKey,
+    known_key: NoiseKey | None,
+    update: Vector | None,
+    direction: Vector,
+    n: int,
+    rng: np.random.Generator,
+) -> Vector:
+    """<direction, one client's uploads>, (n,), for n clients with one and the same update, (rounds, dimension)."""
+    key = make_key(rng.bytes(KEY_BYTES))
+    projections = np.zeros(n)
+    for number, along in enumerate(direction):
+        rows, delta = NOTHING if update is None else _touched(update[number])
+        looked_at = np.flatnonzero(along)
+        for client in range(n):
+            values = mechanism.privatise(rows, delta, key.stream(_LABEL, number, client))
+            if known_key is not None:
+                values = values - _noise(mechanism, rows, delta, known_key, number, client)
+            projections[client] += along[looked_at] @ values[looked_at]
+    return projections
+
+
+def _noise(
+    mechanism: Mechanism, rows: NDArray[np.int32], delta: NDArray[np.float32], key: NoiseKey, number: int, client: int
+) -> NDArray[np.int64]:
+    """What this key added to an update of these rows, rounding included; its size plays no part when whole."""
+    return mechanism.privatise(rows, np.zeros_like(delta), key.stream(_LABEL, number, client))
+
+
+def _project_sums(
+    mechanism: Mechanism,
+    survivors: int,
+    make_key: MakeKey,
+    update: Vector | None,
+    direction: Vector,
+    n: int,
+    rng: np.random.Generator,
+) -> Vector:
+    """<direction, sum>, (n,): one client with the update, (1, dimension), and all the others' noise.
+
+    An upload of another client holds its noise for all n sums, in a vector that many times as long.
+    """
+    projections = _project_uploads(mechanism, make_key, None, update, direction, n, rng)
+    key = make_key(rng.bytes(KEY_BYTES))
+    long = dataclasses.replace(mechanism, dimension=n * mechanism.dimension)
+    total = np.zeros(long.dimension, np.int64)
+    for client in range(1, survivors):
+        total += long.privatise(*NOTHING, key.stream(_LABEL, 0, client))
+    return projections + total.reshape(n, -1) @ direction[0]
+
+
+def _rounds(mechanism: Mechanism, survivors: int, rounds: int) -> int:
+    """How many sums the budget allows, at least one."""
+    return max(1, min(rounds, _SUM_UPLOADS // survivors, _SUM_VALUES // (survivors * mechanism.dimension)))
+
+
+def _opened_sums(
+    mechanism: Mechanism,
+    survivors: int,
+    rounds: int,
+    make_key: MakeKey,
+    updates: Sequence[Update],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Total over rounds of the sums of `survivors` uploads, (dimension,): the first ones with these updates in every
+    round, the others with noise alone."""
+    key = make_key(rng.bytes(KEY_BYTES))
+    total = np.zeros(mechanism.dimension, np.int64)
+    for number in range(1, rounds + 1):
+        for client in range(survivors):
+            rows, delta = updates[client] if client < len(updates) else NOTHING
+            total += mechanism.privatise(rows, delta, key.stream(_LABEL, number, client))
+    return total.astype(np.float64)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

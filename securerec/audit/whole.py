@@ -1,0 +1,73 @@
+"""The whole audit of one run: its views, its epsilon, its devices against a server that lies, its secure sum."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from attacks import Finding, run_attacks
+from attacks.attempts import Attempt
+from attacks.crypto.attempts import run_attempts
+from attacks.epsilon import EpsilonBound
+from securerec.audit.epsilon import audit_epsilon
+from securerec.audit.lying_server import GUARDS, Stage, audit_lying_server
+from securerec.audit.recording import recorded_case
+from securerec.data.dataset import Dataset
+from securerec.errors import RunError
+from securerec.federation.folder import RunFolder
+from securerec.federation.promise import make_promise
+
+STAGED_CLIENTS = 24
+"""Devices of the cohort that a lying server plays with: the protocol's part is real, so it is kept small."""
+STAGED_ROUNDS = (1, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAudit:
+    """findings: attacks on recorded views. bounds: on the mechanism's epsilon. attempts: by a server that lies, then on
+    the cryptography.
+    """
+
+    findings: list[Finding]
+    bounds: list[EpsilonBound]
+    attempts: list[Attempt]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "findings": [finding.to_json() for finding in self.findings],
+            "epsilon_bounds": [bound.to_json() for bound in self.bounds],
+            "attempts": [attempt.to_json() for attempt in self.attempts],
+        }
+
+
+def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[[str], None]) -> RunAudit:
+    """Attack all that a run promised. step: told what goes on.
+
+    Raises RunError for a run without recorded views, ViewError for files that are not sound.
+    """
+    config = folder.config()
+    if not any(folder.views.glob("round-*")):
+        raise RunError(f"{folder.path} has no recorded views: run again with --record-views (they are secret data)")
+    case = recorded_case(folder.views)
+    findings = run_attacks(case, seed=seed, before=lambda attack: step(f"attacking what was recorded: {attack.name}"))
+
+    rounds, interactions = config.training.rounds or 1, dataset.interactions
+    step("bounding the mechanism's epsilon from below")
+    promise = make_promise(
+        config.privacy, rounds=rounds, cohort=interactions.n_users, noise_source="seed",
+        dimension=interactions.n_items * config.training.model().dim,
+    )  # fmt: skip
+    bounds = audit_epsilon(promise, rounds=rounds, seed=seed)
+
+    protocol = config.protocol.protocol
+    step("playing a server that lies")
+    stages = [
+        Stage.of(dataset, config, clients=STAGED_CLIENTS, round_number=number, seed=seed)
+        for number in STAGED_ROUNDS
+        if number <= rounds
+    ]
+    guards = {name: GUARDS[name] for name in ("no guards", "all guards")}
+    lies, read = audit_lying_server(stages, protocol=protocol, seed=seed, guards=guards)
+    breaks = run_attempts(
+        (protocol, "tenseal"), before=lambda attack, name: step(f"attacking {name}: {attack.name}")
+    )  # fmt: skip
+    return RunAudit([*findings, *read], bounds, [*lies, *breaks])
