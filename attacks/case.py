@@ -28,12 +28,14 @@ class LocalTraining:
 class Public:
     """What everybody knows beside the views, as far as it is known.
 
-    genres: (n_items, len(genre_names)) bool. training: the recommender's local training.
+    genres: (n_items, len(genre_names)) bool. training: the recommender's local training. min_survivors: the fewest
+    clients that a sum of noised uploads is opened over, since their noise was sized for as many.
     """
 
     genres: NDArray[np.bool_] | None = None
     genre_names: tuple[str, ...] = ()
     training: LocalTraining | None = None
+    min_survivors: int = 1
 
     def __post_init__(self) -> None:
         if self.genres is not None and (

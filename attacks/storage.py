@@ -12,8 +12,9 @@ of the same name. Arrays are little-endian and exactly as named here; unknown or
     header of a truth   {"schema": "truth/2", "n_items": 1682, "attributes": {"gender": ["F", "M"]}}
     arrays              clients (n,) int64, offsets (n + 1,) int64, items (total,) int32; for each attribute
                         "attribute gender" (n,) int16, the place of a client's class in the list, -1 where unknown
-    header of a public  {"schema": "public/1", "genre_names": ["Action", "Comedy"], "training": null or
-                         {"score_lr": 0.1, "item_lr": 1345.6, "batch_size": 256, "negatives": 4, "epochs": 1}}
+    header of a public  {"schema": "public/1", "genre_names": ["Action", "Comedy"], "min_survivors": 849,
+                         "training": null or {"score_lr": 0.1, "item_lr": 1345.6, "batch_size": 256, "negatives": 4,
+                         "epochs": 1}}
     arrays              genres (n_items, n_genres) bool; (0, 0) where no genres are known
 
 For example, for two clients whose changes of a (1682, 32) table are in `changes`:
@@ -69,6 +70,7 @@ def to_bytes(what: UploadView | Truth | Public) -> bytes:
     elif isinstance(what, Public):
         training = None if what.training is None else asdict(what.training)
         header = {"schema": _PUBLIC, "genre_names": list(what.genre_names), "training": training}
+        header |= {"min_survivors": what.min_survivors}
         arrays = {"genres": np.zeros((0, 0), np.bool_) if what.genres is None else what.genres}
     else:
         layout = next(name for name, form in _LAYOUTS.items() if isinstance(what.uploads, form))
@@ -118,7 +120,8 @@ def truth_from_bytes(data: bytes) -> Truth:
 def public_from_bytes(data: bytes) -> Public:
     """Read what is public from the bytes of a safetensors or `.npz` file. Raises ViewError, naming what was wrong."""
     header, arrays = _parse(data)
-    _require("the header", header, {"schema": str, "genre_names": list, "training": (dict, NoneType)})
+    wanted = {"schema": str, "genre_names": list, "training": (dict, NoneType), "min_survivors": int}
+    _require("the header", header, wanted)
     _require_schema(header, _PUBLIC)
     _require_names("genre_names", header["genre_names"])
     _require("the file", arrays, {"genres": np.ndarray})
@@ -127,7 +130,7 @@ def public_from_bytes(data: bytes) -> Public:
         _require("training", training, {field.name: field.type for field in fields(LocalTraining)})
         training = LocalTraining(**training)
     genres = arrays["genres"] if arrays["genres"].size or header["genre_names"] else None
-    return Public(genres, tuple(header["genre_names"]), training)
+    return Public(genres, tuple(header["genre_names"]), training, header["min_survivors"])
 
 
 def save(path: Path, what: UploadView | Truth | Public) -> None:

@@ -86,7 +86,7 @@ def _across(
 ) -> list[Finding]:
     first = case.recording.view(kind, run[0])
     n = len(first.clients)
-    sizes = [size for size in cohort_sizes(n) if size > 1]
+    sizes = [size for size in cohort_sizes(n, kind, case.public) if size > 1]
     targets = rng.permutation(n)[:TARGETS_ACROSS]
     companions = [rng.permutation(np.delete(np.arange(n), target)) for target in targets.tolist()]
     present = set(run[1::2] if len(run) > 2 else run[:1])

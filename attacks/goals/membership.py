@@ -18,12 +18,13 @@ from attacks.errors import AttackError
 from attacks.findings import Estimate, Finding
 from attacks.goals.last_round import last_views
 from attacks.goals.resampling import interval, resamples, weighted_auc
-from attacks.goals.sums import SUM_OF, matrices
+from attacks.goals.sums import SUM_OF, cohort_sizes, matrices
 from attacks.measures import CHANCE_AUC, CHANCE_TPR, above, tpr_at_fpr
 from attacks.registry import Attack, Goal
 from attacks.views import UploadView
 
-SIZES = (30, 100)
+FEWEST = 30
+"""Below, the others' sum is not Gaussian enough for the test."""
 TRIALS = 400
 DELTA = 1e-5
 """At which the lower bound of epsilon is stated."""
@@ -67,7 +68,9 @@ class Membership(Goal[Trials, NDArray[np.float64]]):
                 trained = matrices(case.recording.view("unprotected_upload", number))
                 candidates = as_clipped(trained.reshape(uploads.shape), uploads)
             covariance = row_covariances(uploads.reshape(len(uploads), *view.table.shape))
-            for size in (*(size for size in SIZES if size < len(uploads)), len(uploads)):
+            for size in cohort_sizes(len(uploads), view.kind, case.public):
+                if size < FEWEST:
+                    continue
                 findings.append(_finding(attack, view, uploads, candidates, covariance, size, rng))
         return findings
 

@@ -78,7 +78,7 @@ def _findings(
     negatives = 4 if case.public.training is None else case.public.training.negatives
 
     findings = []
-    for size in cohort_sizes(n):
+    for size in cohort_sizes(n, kind, case.public):
         guess = likeliest(view.popularity, view.population, size, negatives)
         rows = []
         for _ in range(1 if size == n else COHORTS_OF_A_SIZE):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.case import Case
+from attacks.case import Case, Public
 from attacks.errors import AttackError
 from attacks.findings import Estimate, Finding
 from attacks.goals.items import ItemScores
@@ -50,9 +50,10 @@ def matrices(view: UploadView) -> NDArray[np.float32]:
     return np.concatenate(list(view.blocks()))
 
 
-def cohort_sizes(n: int) -> tuple[int, ...]:
-    """`COHORTS` as far as there are clients, and everybody."""
-    return (*(size for size in COHORTS if size < n), n)
+def cohort_sizes(n: int, kind: Kind, public: Public) -> tuple[int, ...]:
+    """`COHORTS` as far as there are clients, and everybody; of noised uploads only what the noise was sized for."""
+    fewest = public.min_survivors if kind == "noised_upload" else 1
+    return (*(size for size in COHORTS if fewest <= size < n), n)
 
 
 def consecutive(rounds: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -18,7 +18,7 @@ from securerec.federation.run import Observer, Run
 from securerec.federation.track import Summing
 from securerec.privacy.mechanism import FixedPoint
 
-VIEW_ROUNDS = (1, 5, 10, 29, 30)
+VIEW_ROUNDS = (1, 5, 10, 11, 30)
 """Recorded of every run: early and late ones, and two that follow one another."""
 
 Training = Literal["none", "laplace-0.1", "laplace-0.5", "local-1", "local-8", "local-64", "central-8"]

@@ -37,16 +37,19 @@ class ViewRecorder:
     """
 
     def __init__(
-        self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, *, scale: float, noised: bool
-    ) -> None:
-        """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise."""
+        self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, *, scale: float, noised: bool,
+        min_survivors: int,
+    ) -> None:  # fmt: skip
+        """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise; min_survivors:
+        fewest clients whose noised uploads are opened as a sum.
+        """
         self.folder = folder
         self._clients = np.arange(train.n_users, dtype=np.int64)
         self._popularity, self._population = train.popularity(), train.n_users
         self._scale, self._noised = scale, noised
         folder.mkdir(mode=0o700, exist_ok=True)
         storage.save(folder / TRUTH_FILE, truth_of(dataset, train))
-        storage.save(folder / PUBLIC_FILE, public_of(dataset, model))
+        storage.save(folder / PUBLIC_FILE, public_of(dataset, model, min_survivors))
 
     def __call__(self, before: TrackState, outcome: RoundOutcome) -> None:
         """Record the round that led from `before` to the outcome's state."""
@@ -72,6 +75,7 @@ def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
     return ViewRecorder(
         run.folder.views, run.dataset, run.split.train, run.config.training.model(),
         scale=quantiser.scale if scale is None else scale, noised=noised,
+        min_survivors=run.promise.min_survivors if isinstance(quantiser, Mechanism) else 1,
     )  # fmt: skip
 
 
@@ -102,12 +106,12 @@ def truth_of(dataset: Dataset, train: Interactions) -> Truth:
     return Truth.from_lists(train.n_items, clients, [train.of(user) for user in range(train.n_users)], labels)
 
 
-def public_of(dataset: Dataset, model: PFedRec) -> Public:
-    """Genres, and how devices train: what any client is told."""
+def public_of(dataset: Dataset, model: PFedRec, min_survivors: int) -> Public:
+    """Genres, how devices train, and how few are summed: what any client is told."""
     training = LocalTraining(
         model.score_lr, model.item_lr(dataset.interactions.n_items), model.batch_size, model.negatives, model.epochs
     )
-    return Public(dataset.genres if dataset.genre_names else None, dataset.genre_names, training)
+    return Public(dataset.genres if dataset.genre_names else None, dataset.genre_names, training, min_survivors)
 
 
 def recorded_case(folder: Path) -> Case:

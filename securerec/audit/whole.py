@@ -31,11 +31,19 @@ class RunAudit:
     bounds: list[EpsilonBound]
     attempts: list[Attempt]
 
+    @property
+    def broken(self) -> list[str]:
+        """What did not hold, a phrase each: attempts that did not end as documented, an epsilon above the claim."""
+        attempts = [f"{each.name} against {each.against}" for each in self.attempts if not each.as_promised]
+        bounds = [f"epsilon by {each.method}, {each.setting}" for each in self.bounds if each.refutes_claim]
+        return attempts + bounds
+
     def to_json(self) -> dict[str, Any]:
         return {
             "findings": [finding.to_json() for finding in self.findings],
             "epsilon_bounds": [bound.to_json() for bound in self.bounds],
             "attempts": [attempt.to_json() for attempt in self.attempts],
+            "broken": self.broken,
         }
 
 

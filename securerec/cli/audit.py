@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from attacks.errors import AttackError
 from securerec.audit.grid import attack_grid
 from securerec.audit.whole import audit_run
 from securerec.cli.audit_tables import attack_list, audit_tables, grid_tables
@@ -61,6 +62,8 @@ def _audit_run(run: Path, seed: int, console: Console, json_file: str | None) ->
     with _progress(console) as say:
         audit = audit_run(folder, sources.load(folder.config().data.dataset), seed=seed, step=say)
     emit({"run": str(run)} | audit.to_json(), json_file, *audit_tables(audit))
+    if audit.broken:
+        raise typer.Exit(AttackError.exit_code)
 
 
 def _audit_grid(

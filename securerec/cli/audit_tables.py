@@ -1,8 +1,10 @@
 """An audit's findings as tables: by party for one run, attacks against defences for a grid."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +13,7 @@ from attacks.attempts import attempts_table
 from attacks.epsilon import EpsilonBound
 from attacks.registry import all_attacks
 from securerec.audit.grid import Row
-from securerec.audit.verdicts import MARGIN, headline, party_of, sentence, verdict
+from securerec.audit.verdicts import MARGIN, Verdict, headline, party_of, sentence, verdict
 from securerec.audit.whole import RunAudit
 
 _STYLES = {"leaks": "bold red", "unclear": "yellow", "nothing found": "green"}
@@ -39,18 +41,16 @@ def audit_tables(audit: RunAudit) -> list[RenderableType]:
 
 def _broken(audit: RunAudit) -> list[RenderableType]:
     """Promises that did not hold, loudly; a line where all did."""
-    broken = [f"{each.name} against {each.against}" for each in audit.attempts if not each.as_promised]
-    broken += [f"{each.method}, {each.setting}: less noise than stated" for each in audit.bounds if each.refutes_noise]
-    if broken:
-        return [Text(f"NOT AS PROMISED: {each}", "bold red") for each in broken]
-    return [Text("Every attempt ended as documented, and no bound exceeds the stated noise.", "green")]
+    if audit.broken:
+        return [Text(f"NOT AS PROMISED: {each}", "bold red") for each in audit.broken]
+    return [Text("Every attempt ended as documented, and no epsilon is larger than claimed.", "green")]
 
 
 def _bounds_table(bounds: Sequence[EpsilonBound]) -> Table:
     table = Table(
         title="Epsilon from below, beside what is claimed", title_justify="left",
-        caption="Lower bounds at 95% each. Claimed: by the run's accountant; exact: of the stated noise. A bound above "
-        "the exact figure means less noise than stated; one far below it, a weak audit.",
+        caption="Lower bounds at 95% each. Claimed: by the run's accountant; exact: of the stated noise. One bound in "
+        "20 is above the exact figure by chance; if another --seed has it there too, there is less noise than stated.",
         caption_justify="left",
     )  # fmt: skip
     for column in ("method", "claimed", "exact", "at least"):
@@ -100,20 +100,18 @@ def _party_table(party: str, findings: Sequence[dict[str, Any]]) -> Table:
 
 def grid_tables(rows: Sequence[Row]) -> list[RenderableType]:
     """Attacks against defences: how far each gets beyond its control, and what the defence costs in utility."""
-    table = Table(
-        title="How far attacks get beyond their controls, by defence", title_justify="left",
-        caption=f"Result minus control (95% interval in the JSON). Red: all of the interval above {MARGIN}; green: all "
-        "of it below. A dash: the server has no view that the attack needs.",
-        caption_justify="left",
-    )  # fmt: skip
-    table.add_column("attack, guessed at, measure")
-    for row in rows:
-        table.add_column(row.defence, justify="right")
+    letters = [chr(ord("a") + place) for place in range(len(rows))]
+    legend = [Text(f"{letter}  {row.defence}") for letter, row in zip(letters, rows, strict=True)]
+    # Narrow, so that all defences stand side by side in 80 columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("attack: what it guesses at")
+    for letter in letters:
+        table.add_column(letter, justify="right", no_wrap=True)
     utility = [row.utility["server"]["metrics"]["hr@10"] for row in rows]
     popularity = rows[0].utility["popularity"]["metrics"]["hr@10"]
     table.add_row(
-        Text(f"utility: clean HR@10 (popularity {popularity:.3f})", "bold"),
-        *(Text(f"{each:.3f}", "bold") for each in utility), end_section=True,
+        Text(f"utility: clean HR@10 (popularity {popularity:.2f})", "bold"),
+        *(Text(f"{each:.2f}", "bold") for each in utility), end_section=True,
     )  # fmt: skip
     cells = {
         (finding["attack"], finding["target"], finding["measure"], row.defence): finding
@@ -123,11 +121,32 @@ def grid_tables(rows: Sequence[Row]) -> list[RenderableType]:
     for attack, target, measure in sorted({key[:3] for key in cells}):
         found = [cells.get((attack, target, measure, row.defence)) for row in rows]
         table.add_row(f"{attack}: {target} ({measure})", *(_cell(finding) for finding in found))
-    return [table]
+    notes = (
+        "Result minus control, of the round that got furthest; all figures in the JSON. Red: all of the 95% interval "
+        f"above {MARGIN}; green: all of it below; yellow: neither. A dash: the server has no view for that attack."
+    )
+    title = Text("How far attacks get beyond their controls, by defence", "bold")
+    return [title, *legend, Text(), table, Text(notes, "italic"), Text(), *(_in_words(row) for row in rows)]
+
+
+def _in_words(row: Row) -> Text:
+    """A defence's verdicts, counted, and the attack that got furthest."""
+    found = headline(row.findings)
+    counts = Counter(verdict(finding) for finding in found)
+    furthest = max(found, key=lambda each: each["beyond"][1] if each["beyond"][1] is not None else -1.0)
+    worst: Verdict = "leaks" if counts["leaks"] else "unclear" if counts["unclear"] else "nothing found"
+    return Text(
+        f"{row.defence}: of {len(found)} attacks and targets {counts['leaks']} leak, {counts['unclear']} are unclear, "
+        f"{counts['nothing found']} find nothing. Surest: the server {sentence(furthest)}.",
+        _STYLES[worst],
+    )
 
 
 def _cell(finding: dict[str, Any] | None) -> Text:
-    return Text("-", "dim") if finding is None else Text(f"{finding['beyond'][0]:+.3f}", _STYLES[verdict(finding)])
+    if finding is None:
+        return Text("-", "dim")
+    shown = f"{finding['beyond'][0]:+.2f}".replace("0.", ".", 1)
+    return Text(shown, _STYLES[verdict(finding)])
 
 
 def _span(estimate: Sequence[float | None], sign: str = "") -> str:

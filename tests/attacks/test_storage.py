@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,14 +94,16 @@ def test_attribute_that_contradicts_itself_is_refused(codes):
 @pytest.mark.parametrize("training", [None, LocalTraining(0.1, 1345.6, 256, 4, 1)])
 @pytest.mark.parametrize("known", [True, False])
 def test_what_is_public_comes_back(tmp_path, training, known):
-    public = Public(np.eye(3, 2, dtype=np.bool_), ("Action", "War"), training) if known else Public(training=training)
+    public = Public(training=training, min_survivors=7)
+    if known:
+        public = replace(public, genres=np.eye(3, 2, dtype=np.bool_), genre_names=("Action", "War"))
     storage.save(tmp_path / "public", public)
     back = storage.load_public(tmp_path / "public")
-    assert back.genre_names == public.genre_names and back.training == training
+    assert back.genre_names == public.genre_names and back.training == training and back.min_survivors == 7
     assert (back.genres is None) == (not known) and (not known or np.array_equal(back.genres, public.genres))
 
 
-PUBLIC = {"schema": "public/1", "genre_names": ["Action"], "training": None}
+PUBLIC = {"schema": "public/1", "genre_names": ["Action"], "training": None, "min_survivors": 1}
 TRAINING = {"score_lr": 0.1, "item_lr": 9.0, "batch_size": 256, "negatives": 4, "epochs": 1}
 
 

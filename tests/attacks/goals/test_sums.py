@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from attacks.case import Case, Recording
+from attacks.case import Case, Public, Recording
 from attacks.errors import AttackError
 from attacks.findings import Estimate
 from attacks.goals.differencing import DIFFERENCING
@@ -44,7 +44,10 @@ def test_runs_are_of_rounds_without_a_gap():
 
 
 def test_cohorts_go_up_to_everybody():
-    assert cohort_sizes(60) == (10, 30, 60) and cohort_sizes(10) == (10,) and cohort_sizes(943) == (10, 30, 100, 943)
+    for n, sizes in ((60, (10, 30, 60)), (10, (10,)), (943, (10, 30, 100, 943))):
+        assert cohort_sizes(n, "unprotected_upload", Public(min_survivors=50)) == sizes
+        assert cohort_sizes(n, "noised_upload", Public()) == sizes
+    assert cohort_sizes(943, "noised_upload", Public(min_survivors=100)) == (100, 943)
 
 
 def test_sums_within_a_round_differ_by_the_target_alone(simulated):

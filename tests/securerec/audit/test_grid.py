@@ -108,7 +108,7 @@ def test_every_defence_has_a_configuration_of_run_s_own_defaults(toy: Dataset) -
     for defence in DEFENCES:
         config = configuration(defence.training, toy, 0, None)
         assert config.training.dim == (4 if config.privacy.privacy else 32)
-        assert config.views.view_rounds == (1, 5, 10, 29, 30)
+        assert config.views.view_rounds == (1, 5, 10, 11, 30)
         assert config.privacy.privacy == (defence.training.split("-")[0] in ("local", "central"))
     assert configuration("local-64", toy, 0, None).privacy.local_epsilon == 64.0
     assert configuration("central-8", toy, 0, 7).views.view_rounds == (1, 5, 6, 7)
