@@ -136,8 +136,8 @@ def _in_words(row: Row) -> Text:
     furthest = max(found, key=lambda each: each["beyond"][1] if each["beyond"][1] is not None else -1.0)
     worst: Verdict = "leaks" if counts["leaks"] else "unclear" if counts["unclear"] else "nothing found"
     return Text(
-        f"{row.defence}: of {len(found)} attacks and targets {counts['leaks']} leak, {counts['unclear']} are unclear, "
-        f"{counts['nothing found']} find nothing. Surest: the server {sentence(furthest)}.",
+        f"{row.defence}: of {len(found)} attacks and targets {counts['leaks']} leak, {counts['unclear']} unclear, "
+        f"{counts['nothing found']} with nothing found. Surest: the server {sentence(furthest)}.",
         _STYLES[worst],
     )
 
