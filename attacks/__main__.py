@@ -1,7 +1,6 @@
 """python -m attacks VIEW... --truth TRUTH: run every attack on recorded views and print what they learnt."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 from attacks import storage
 from attacks.case import Case, Public
 from attacks.errors import AttackError
-from attacks.files import write_whole
+from attacks.files import write_json
 from attacks.findings import Finding
 from attacks.registry import all_attacks, run_attacks
 
@@ -38,14 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         public = Public() if options.public is None else storage.load_public(options.public)
         case = Case(storage.recording(options.views), storage.load_truth(options.truth), public)
         findings = run_attacks(case, seed=options.seed)
-        to_stdout = options.json == Path("-")
-        _print_findings(Console(stderr=to_stdout), findings)
+        _print_findings(Console(stderr=options.json == Path("-")), findings)
         if options.json is not None:
-            text = json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2) + "\n"
-            if to_stdout:
-                sys.stdout.write(text)
-            else:
-                write_whole(options.json, text.encode())
+            write_json(options.json, {"findings": [finding.to_json() for finding in findings]})
     except (AttackError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return AttackError.exit_code

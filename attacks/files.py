@@ -1,8 +1,20 @@
 """Files are written whole or not at all."""
 
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+
+def write_json(place: Path, figures: dict[str, Any]) -> None:
+    """Figures as JSON at `place`, whole or not at all; `-` is standard output. Raises OSError."""
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    if place == Path("-"):
+        sys.stdout.write(text)
+    else:
+        write_whole(place, text.encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -1,7 +1,6 @@
 """python -m attacks.crypto [PROTOCOL...]: try to break secure sums, and print what came of each attempt."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 from attacks.attempts import attempts_table
 from attacks.crypto.attempts import crypto_attacks, run_attempts
 from attacks.errors import AttackError
-from attacks.files import write_whole
+from attacks.files import write_json
 from protocols import PROTOCOLS
 
 
@@ -29,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         _print_list(Console())
         return 0
-    to_stdout = options.json == Path("-")
-    console = Console(stderr=to_stdout)
+    console = Console(stderr=options.json == Path("-"))
     try:
         with console.status("") as status:
             attempts = run_attempts(
@@ -39,11 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         console.print(attempts_table(attempts))
         if options.json is not None:
-            text = json.dumps({"attempts": [attempt.to_json() for attempt in attempts]}, indent=2) + "\n"
-            if to_stdout:
-                sys.stdout.write(text)
-            else:
-                write_whole(options.json, text.encode())
+            write_json(options.json, {"attempts": [attempt.to_json() for attempt in attempts]})
     except (AttackError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return AttackError.exit_code
