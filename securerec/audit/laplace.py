@@ -7,6 +7,7 @@ client uploads. Nothing is clipped, so one user can move the upload without boun
 import numpy as np
 
 from securerec.federation.summing import OpenedSum
+from securerec.models.pfedrec import ScoreFunctions
 from securerec.training.cohort import CohortUpdate, Table
 
 
@@ -20,7 +21,10 @@ class LaplaceSum:
         """strength: the Laplace distribution's scale, in units of the item table."""
         self.strength, self._seed = strength, seed
 
-    def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
+    def __call__(
+        self, table: Table, update: CohortUpdate, round_number: int, *, functions: ScoreFunctions | None = None,
+        record: bool = False,
+    ) -> OpenedSum:  # fmt: skip
         rng, n = np.random.default_rng([self._seed, round_number]), len(update.counts)
         if record:
             return self._recorded(table, update, rng)

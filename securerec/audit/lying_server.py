@@ -143,12 +143,9 @@ class Stage:
         for table, clients in sharing:
             after, update, _ = self._trainer.train(table, self._functions, draws)
             for client in clients:
-                rows, delta = update.of(client)
-                functions = ScoreFunctions(after.weights[[client]], after.biases[[client]])
-                updates[client] = LocalUpdates(
-                    number, table, np.array([client]), np.array([0, len(rows)]), rows.copy(), delta.copy(), functions,
-                    "lying server",
-                )  # fmt: skip
+                alone = np.array([client])
+                functions = ScoreFunctions(after.weights[alone], after.biases[alone])
+                updates[client] = LocalUpdates(number, table, alone, update.part(alone), functions, "lying server")
         return updates
 
 

@@ -21,6 +21,7 @@ from securerec.federation.guards import (
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
+from securerec.training.updates import Updates
 
 Quantiser = Mechanism | FixedPoint
 
@@ -49,19 +50,18 @@ class Enrolment:
 class LocalUpdates:
     """What some devices trained in a round.
 
-    table: (n_items, dim) as it was broadcast. Device `clients[i]` touched `rows[cuts[i]:cuts[i + 1]]` and changed
-    them by the same slice of `delta`. functions: what they score with after it, in the order of `clients`. label: with
-    round and client it names a device's noise. record: return the integers too.
+    table: (n_rows, width) as it was broadcast. updates: what each of `clients` changes. functions: what they score
+    with after it, in the order of `clients`; None where nothing is scored. label: with round and client it names a
+    device's noise. basis: digest of what was broadcast beside the table. record: return the integers too.
     """
 
     round_number: int
     table: NDArray[np.float32]
     clients: NDArray[np.int64]
-    cuts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    delta: NDArray[np.float32]
-    functions: ScoreFunctions
+    updates: Updates
+    functions: ScoreFunctions | None
     label: str
+    basis: bytes = b""
     record: bool = False
 
 
@@ -106,7 +106,7 @@ class DeviceHost:
     def begin(self, work: LocalUpdates) -> None:
         """Hand the devices what they trained; replaces what is left of an earlier round."""
         self._work = work
-        self._context = table_digest(work.table)
+        self._context = table_digest(work.table, work.basis)
         self._place = {int(client): place for place, client in enumerate(work.clients)}
         self._rounds = {}
         self._refusal = None
@@ -153,16 +153,16 @@ class DeviceHost:
             )
         if self._refusal is not None:
             raise self._refusal
-        if not self._enrolment.origin.noised:
+        functions = work.functions
+        if functions is not None and not self._enrolment.origin.noised:
             place = self._place[number]
-            scores = work.table @ work.functions.weights[place] + work.functions.biases[place]
+            scores = work.table @ functions.weights[place] + functions.biases[place]
             check_scores(guards, number, scores)
         check_once(guards, self._answered, number, self._context, work.label)
 
     def _privatise(self, work: LocalUpdates, number: int) -> tuple[NDArray[np.int64], int]:
-        place, quantiser = self._place[number], self._enrolment.quantiser
-        span = slice(work.cuts[place], work.cuts[place + 1])
-        rows, delta = work.rows[span], work.delta[span]
+        quantiser = self._enrolment.quantiser
+        rows, delta = work.updates.of(number)
         stream = self._noise_key.stream(work.label, work.round_number, number)
         cut = quantiser.saturated(delta) if isinstance(quantiser, FixedPoint) else 0
         return quantiser.privatise(rows, delta, stream), cut

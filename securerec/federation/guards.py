@@ -185,7 +185,10 @@ def check_scores(guards: Guards, client: int, scores: NDArray[np.float32]) -> No
         )
 
 
-def table_digest(table: Table) -> bytes:
-    """32 bytes that differ for different item tables; what a round's broadcast is signed for."""
-    shape = np.array(table.shape, np.int64).tobytes()
-    return hashlib.sha256(b"securerec item table\0" + shape + np.ascontiguousarray(table).tobytes()).digest()
+def table_digest(table: Table, basis: bytes = b"") -> bytes:
+    """32 bytes that differ for different item tables; what a round's broadcast is signed for.
+
+    basis: digest of what devices were sent beside the table, if anything.
+    """
+    shape = np.array((*table.shape, len(basis)), np.int64).tobytes()
+    return hashlib.sha256(b"securerec item table\0" + shape + basis + np.ascontiguousarray(table).tobytes()).digest()

@@ -15,7 +15,8 @@ from securerec.federation.pool import DevicePool
 from securerec.federation.spool import Spool
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.randomness import NoiseKey
-from securerec.training.cohort import CohortUpdate, Table
+from securerec.training.cohort import Table
+from securerec.training.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,12 @@ class SecureSum:
 
     def __init__(
         self, protocol: str, spec: protocols.SumSpec, quantiser: Quantiser, noise_key: NoiseKey, pool: DevicePool,
-        *, run_id: bytes, label: str, origin: Origin, folder: Path,
+        *, run_id: bytes, label: str, origin: Origin, folder: Path, basis: bytes = b"",
     ) -> None:  # fmt: skip
-        """folder: where uploads wait in a round, in a file without a name."""
-        self._folder = folder
+        """folder: where uploads wait in a round, in a file without a name. basis: digest of what devices were sent
+        beside the tables.
+        """
+        self._folder, self._basis = folder, basis
         self.quantiser, self.label = quantiser, label
         self._pool = pool
         self._clients = np.arange(spec.max_clients, dtype=np.int64)
@@ -68,24 +71,40 @@ class SecureSum:
 
     @property
     def scale(self) -> float:
-        """Integers to a unit of the item table."""
+        """Integers to a unit of the update."""
         return self.quantiser.scale
 
-    def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
-        """The exact sum of all clients' privatised updates, trained from the broadcast `table`.
+    def __call__(
+        self, table: Table, updates: Updates, round_number: int, *, functions: ScoreFunctions | None = None,
+        record: bool = False,
+    ) -> OpenedSum:  # fmt: skip
+        """The exact sum of all clients' privatised updates, which follow from the broadcast `table`.
 
-        Raises ProtocolError when a round is given up or a party refuses it, RunError where uploads find no room.
+        functions: what the clients score with after local training; None where nothing is scored. record: keep the
+        clients' integers in the result. Raises ProtocolError when a round is given up or a party refuses it, RunError
+        where uploads find no room.
         """
         with Spool(self._folder) as spool:
-            return self._round(table, update, round_number, record, spool)
+            return self._round(table, updates, round_number, functions, record, spool)
 
-    def _round(self, table: Table, update: CohortUpdate, round_number: int, record: bool, spool: Spool) -> OpenedSum:
+    def _round(
+        self, table: Table, updates: Updates, round_number: int, functions: ScoreFunctions | None, record: bool,
+        spool: Spool,
+    ) -> OpenedSum:  # fmt: skip
         clock = time.perf_counter()
         # Noise is bound to what it hides: other updates in the same round, after a crash, get other noise.
-        label = f"{self.label} {update.digest()}"
-        self._pool.begin(self.label, [_local(update, table, round_number, part, label, record) for part in self._parts])
+        label = f"{self.label} {updates.digest()}"
+        work = [
+            LocalUpdates(
+                round_number, table, part, updates.part(part),
+                None if functions is None else ScoreFunctions(functions.weights[part], functions.biases[part]),
+                label, self._basis, record,
+            )
+            for part in self._parts
+        ]  # fmt: skip
+        self._pool.begin(self.label, work)
         server_round = self._server.open_round(
-            round_number, context=table_digest(table), min_survivors=self._min_survivors, spool=spool
+            round_number, context=table_digest(table, self._basis), min_survivors=self._min_survivors, spool=spool
         )
         played = _Played(np.zeros(len(self._clients), np.int64))
         recorded = np.empty((len(self._clients), self.quantiser.dimension), np.int32) if record else None
@@ -142,14 +161,3 @@ class _Played:
         """The seconds that passed, split in proportion: the processes' clocks overlap."""
         share = passed / max(sum(self.seconds.values()), 1e-12)
         return {phase: spent * share for phase, spent in self.seconds.items()}
-
-
-def _local(
-    update: CohortUpdate, table: Table, round_number: int, clients: NDArray[np.int64], label: str, record: bool
-) -> LocalUpdates:
-    parts = [update.of(int(client)) for client in clients]
-    return LocalUpdates(
-        round_number, table, clients, np.concatenate(([0], np.cumsum(update.counts[clients]))),
-        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]),
-        ScoreFunctions(update.functions.weights[clients], update.functions.biases[clients]), label, record,
-    )  # fmt: skip

@@ -62,8 +62,11 @@ class Summing(Protocol):
     @property
     def scale(self) -> float: ...
 
-    def __call__(self, table: Table, update: CohortUpdate, round_number: int, *, record: bool) -> OpenedSum:
-        """record: keep the clients' integers in the result."""
+    def __call__(
+        self, table: Table, update: CohortUpdate, round_number: int, *, functions: ScoreFunctions | None = None,
+        record: bool = False,
+    ) -> OpenedSum:  # fmt: skip
+        """functions: what clients score with after training; record: keep the clients' integers in the result."""
         ...
 
 
@@ -124,7 +127,7 @@ class Track:
             before_upload(update)
             clock.lap()
         if not isinstance(summing, FixedPoint):
-            opened = summing(state.table, update, round_number, record=record)
+            opened = summing(state.table, update, round_number, functions=update.functions, record=record)
             seconds |= opened.seconds
             clock.lap()
         elif summed is not None:

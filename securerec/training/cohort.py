@@ -4,7 +4,6 @@ Source: Zhang, Long, Zhou, Yan, Zhang, Zhang, Yang, "Dual Personalization on Fed
 algorithm 1. `securerec.training.reference` is the same in plain torch, as the oracle.
 """
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from securerec.machine import usable_cores
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training import kernels
 from securerec.training.draws import Draws, Sampler, block_runner, client_keys
+from securerec.training.updates import Change, RowUpdates, digest_of
 
 Table = NDArray[np.float32]
 
@@ -39,14 +39,13 @@ class CohortUpdate:
 
     def digest(self) -> str:
         """SHA-256 of everybody's changes, hex: equal updates have equal digests."""
-        state = hashlib.sha256(self.counts.tobytes())
-        for client in range(len(self.counts)):
-            rows, delta = self.of(client)
-            state.update(rows.tobytes())
-            state.update(delta.tobytes())
-        return state.hexdigest()
+        return digest_of(self, np.arange(len(self.counts)))
 
-    def of(self, client: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def part(self, clients: NDArray[np.int64]) -> RowUpdates:
+        """A copy of some clients' changes."""
+        return RowUpdates.gathered(self, clients)
+
+    def of(self, client: int) -> Change:
         """Touched rows (t,) and their change (t, dim) of one client."""
         span = slice(self.starts[client], self.starts[client] + self.counts[client])
         return self.rows[span], self.delta[span]

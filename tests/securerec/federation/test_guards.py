@@ -23,6 +23,7 @@ from securerec.federation.guards import (
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
+from securerec.training.updates import RowUpdates
 
 N_ITEMS, DIM = 30, 4
 START = np.random.default_rng(0).normal(size=(N_ITEMS, DIM)).astype(np.float32)
@@ -179,10 +180,8 @@ class Round:
     ) -> None:  # fmt: skip
         """Raises what the first device raises."""
         functions = ScoreFunctions(np.full((3, DIM), weight, np.float32), np.zeros(3, np.float32))
-        work = LocalUpdates(
-            number, table, np.arange(3), np.arange(4), np.zeros(3, np.int32), np.ones((3, DIM), np.float32), functions,
-            label,
-        )  # fmt: skip
+        updates = RowUpdates(np.arange(3), np.arange(4), np.zeros(3, np.int32), np.ones((3, DIM), np.float32))
+        work = LocalUpdates(number, table, np.arange(3), updates, functions, label)
         context = table_digest(table if signed is None else signed)
         opened = self.server.open_round(number, context=context, min_survivors=2)
         self.host.begin(work)

@@ -20,7 +20,7 @@ from securerec.files import write_atomic
 from securerec.models.pfedrec import PFedRec
 from securerec.privacy.accounting import central_epsilon
 from securerec.privacy.ledger import Ledger
-from securerec.training.cohort import CohortUpdate
+from securerec.training.updates import Updates
 
 
 def settings(**sections: dict[str, Any]) -> Config:
@@ -255,10 +255,8 @@ def test_other_updates_after_a_crash_get_other_noise_and_are_charged_or_refused(
         uploads: list[np.ndarray] = []
         original = SecureSum.__call__
 
-        def keep(
-            self: SecureSum, table: np.ndarray, update: CohortUpdate, round_number: int, *, record: bool
-        ) -> OpenedSum:
-            opened = original(self, table, update, round_number, record=True)
+        def keep(self: SecureSum, table: np.ndarray, updates: Updates, round_number: int, **named: Any) -> OpenedSum:
+            opened = original(self, table, updates, round_number, **(named | {"record": True}))
             assert opened.recorded is not None
             uploads.append(opened.recorded)
             return opened
