@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from securerec.errors import ConfigError
 from securerec.models.pfedrec import PFedRec
+from securerec.plan import choose_plan
 
 Scoring = Literal["own", "server", "device"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -33,8 +34,34 @@ class DataSettings(Section):
     )
 
 
+class StartSettings(Section):
+    head: bool | None = Field(
+        None,
+        description="Before the rounds release a popularity of the items, and give each device a private head over it "
+        "and the items' public features (genres, years).",
+    )
+    popularity_share: float | None = Field(
+        None, gt=0, le=1, description="Share of the privacy budget for the popularity."
+    )
+    segments: int | None = Field(
+        None, ge=0, le=1000,
+        description="Directions of taste in which the item table starts, by one more release; 0 starts it at random.",
+    )
+    segment_share: float | None = Field(
+        None, ge=0, le=1, description="Share of the privacy budget for that release; the rounds have what is left."
+    )
+    smoothing: float | None = Field(
+        None, gt=0, le=1e9, description="Added to every item's popularity: little tells it from none."
+    )
+    recency: float = Field(
+        0.8, ge=0, le=10, description="The k-th newest interaction weighs k to the minus this in the head."
+    )
+
+
 class TrainingSettings(Section):
-    rounds: int | None = Field(None, ge=1, le=65_536, description="Rounds of the federation.")
+    rounds: int | None = Field(
+        None, ge=0, le=65_536, description="Rounds of the federation; with 0 only the head learns, and the run says so."
+    )
     dim: int | None = Field(None, ge=1, le=1024, description="Length of an item row.")
     score_lr: float | None = Field(None, gt=0, le=1e6, description="Learning rate of the private score function.")
     item_lr_factor: float = Field(
@@ -83,7 +110,10 @@ class PrivacySettings(Section):
     )
     grid_units: int = Field(1000, ge=10, le=1_000_000, description="Integer units of one clip norm.")
     surviving: float = Field(
-        0.9, ge=0.01, le=1, description="Share of the cohort whose noise must suffice; fewer uploads are not opened."
+        0.9, ge=0.01, le=1, description="Share of the cohort that must be in a sum; fewer uploads are not opened."
+    )
+    colluding: float = Field(
+        0.0, ge=0, lt=1, description="Share of the cohort whose noise does not count, as it may side with who looks."
     )
 
     @model_validator(mode="after")
@@ -132,25 +162,30 @@ class Config(Section):
         None, ge=0, lt=2**63, description="Repeat a run exactly; its noise is then for simulation only."
     )
     data: DataSettings = DataSettings()
+    start: StartSettings = StartSettings()
     training: TrainingSettings = TrainingSettings()
     privacy: PrivacySettings = PrivacySettings()
     protocol: ProtocolSettings = ProtocolSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     views: ViewSettings = ViewSettings()
 
-    def resolved(self) -> "Config":
-        """The same with every open setting chosen: the paper's where nothing is noised, steadier ones under noise.
+    def resolved(self, users: int) -> "Config":
+        """The same with every open setting chosen for a data set of that many users: the paper's where nothing is
+        noised, a plan that stands the noise with it (`securerec.plan`).
 
         Raises ConfigError where settings contradict each other.
         """
         private = self.privacy.privacy
-        training = {"rounds": 40, "dim": 4, "score_lr": 2.0, "table_scale": 0.1, "function_scale": 0.0}
-        if not private:
-            training = {"rounds": 100, "dim": 32, "score_lr": 0.1, "table_scale": 1.0, "function_scale": 1.0}
         privacy = self.privacy
         if private and privacy.epsilon is privacy.local_epsilon is privacy.noise_multiplier is None:
             privacy = privacy.model_copy(update={"epsilon": 8.0})
-        rounds = self.training.rounds or int(training["rounds"])
+        head = private if self.start.head is None else self.start.head
+        chosen = choose_plan(
+            self.start.model_dump(exclude_none=True) | {"head": head}, self.training.model_dump(exclude_none=True),
+            private=private, local=privacy.local_epsilon is not None, users=users,
+        )  # fmt: skip
+        start, training = StartSettings(**chosen[0]), TrainingSettings(**chosen[1])
+        rounds = training.rounds or 0
         wanted = self.views.view_rounds
         if wanted is not None and not self.views.record_views:
             raise ConfigError("views.view_rounds has no meaning without views.record_views: add --record-views")
@@ -158,18 +193,21 @@ class Config(Section):
             raise ConfigError(f"views.view_rounds names round {max(wanted)}, but the run has {rounds} rounds")
         return self.model_copy(
             update={
-                "training": _filled(self.training, training),
+                "start": start,
+                "training": training,
                 "privacy": privacy,
                 "evaluation": _filled(self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}),
-                "views": _filled(
-                    self.views, {"view_rounds": tuple(sorted({1, rounds}))} if self.views.record_views else {}
-                ),
+                "views": _filled(self.views, {"view_rounds": _first_and_last(rounds)} if self.views.record_views else {}),
             }
         )
 
     def to_toml(self) -> bytes:
         """Every setting that has a value, by section."""
         return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True)).encode()
+
+
+def _first_and_last(rounds: int) -> tuple[int, ...]:
+    return tuple(sorted({1, rounds})) if rounds else ()
 
 
 def _filled(section: Any, defaults: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
 from securerec.federation.run import Observer, Run
 from securerec.federation.track import Summing
+from securerec.federation.warm_start import WarmStart
 from securerec.privacy.mechanism import FixedPoint
 
 VIEW_ROUNDS = (1, 5, 10, 11, 30)
@@ -75,13 +76,13 @@ def configuration(training: Training, dataset: Dataset, seed: int, rounds: int |
         "evaluation": {"published": False},
         "views": {"record_views": True},
     }
-    config = make_config(values).resolved()
+    config = make_config(values).resolved(interactions.n_users)
     last = config.training.rounds or 1
     wanted = [number for number in VIEW_ROUNDS if number <= last]
     values["views"]["view_rounds"] = sorted(
         {*wanted, *(() if len(wanted) == len(VIEW_ROUNDS) else (last - 1 or 1, last))}
     )
-    return make_config(values).resolved()
+    return make_config(values).resolved(interactions.n_users)
 
 
 class _LaplaceRun(Run):
@@ -89,7 +90,7 @@ class _LaplaceRun(Run):
 
     strength: float
 
-    def summing(self, rule: str, pool: DevicePool) -> Summing | FixedPoint:
+    def summing(self, rule: str, pool: DevicePool, start: WarmStart) -> Summing | FixedPoint | None:
         seed = self.config.seed
         if seed is None:
             raise ValueError("this noise is for experiments, which have a seed")

@@ -109,7 +109,7 @@ def audit_sum(
     Only the coordinates of that update are drawn: their law does not depend on how many others there are, as whole
     numbers are not rounded.
     """
-    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    mechanism, survivors = _mechanism(promise), promise.min_honest
     size = _support(mechanism)
     draws = min(draws, max(500, _SUM_VALUES // (2 * size * survivors)))
     small = dataclasses.replace(mechanism, dimension=size)
@@ -127,7 +127,7 @@ def audit_one_run(
 
     As many clients as the noise is sized for, each with a canary where there is room.
     """
-    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    mechanism, survivors = _mechanism(promise), promise.min_honest
     size = _support(mechanism)
     canaries = _room_for_canaries(promise)
     small = dataclasses.replace(mechanism, dimension=canaries * size)
@@ -148,7 +148,7 @@ def audit_one_shot(
     promise: Promise, *, rounds: int, rng: np.random.Generator, make_key: MakeKey = simulated_key
 ) -> EpsilonBound:
     """One-shot canaries in the sums of all rounds, whose total is the model's change. All values are drawn."""
-    mechanism, survivors = _mechanism(promise), promise.min_survivors
+    mechanism, survivors = _mechanism(promise), promise.min_honest
     opened = _rounds(mechanism, survivors, rounds)
     canaries = min(survivors, mechanism.dimension - 1, _MOST_CANARIES, max(2, 2**24 // mechanism.dimension))
     cap = mechanism.coordinate_cap * mechanism.clip_norm
@@ -175,7 +175,7 @@ def local_claim(promise: Promise, rounds: int) -> Claim:
 
 
 def central_claim(promise: Promise, rounds: int) -> Claim:
-    """What the ledger claims of that many sums of `min_survivors` clients."""
+    """What the ledger claims of that many sums of `min_honest` clients."""
     events = _events(promise, rounds)
     epsilon = central_epsilon(events, delta=promise.delta)
     mu = math.sqrt(rounds) / events[0].noise_multiplier
@@ -183,7 +183,7 @@ def central_claim(promise: Promise, rounds: int) -> Claim:
 
 
 def _events(promise: Promise, rounds: int) -> list[DistributedGaussianSum]:
-    events = [promise.event(number) for number in range(1, rounds + 1)]
+    events = [promise.event(f"round {number}") for number in range(1, rounds + 1)]
     return [event for event in events if isinstance(event, DistributedGaussianSum)]
 
 
@@ -201,7 +201,7 @@ def _support(mechanism: Mechanism) -> int:
 def _room_for_canaries(promise: Promise) -> int:
     """How many clients can have canaries with coordinates of their own."""
     mechanism = _mechanism(promise)
-    return min(promise.min_survivors, mechanism.dimension // _support(mechanism))
+    return min(promise.min_honest, mechanism.dimension // _support(mechanism))
 
 
 def _few_large(mechanism: Mechanism, rng: np.random.Generator) -> Vector:

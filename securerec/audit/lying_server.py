@@ -22,7 +22,7 @@ from securerec.data.splits import leave_one_out
 from securerec.errors import SecurerecError
 from securerec.federation.devices import DeviceHost, Enrolment, LocalUpdates
 from securerec.federation.guards import NO_GUARDS, Guards, Origin, Table, table_digest
-from securerec.federation.promise import Promise, make_promise
+from securerec.federation.promise import Promise, make_promises, planned
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import CohortTrainer
@@ -75,10 +75,8 @@ class Stage:
         cohort = min(clients, train.n_users)
         few = Interactions.from_lists([train.of(user).tolist() for user in range(cohort)], train.n_items)
         model = config.training.model()
-        promise = make_promise(
-            config.privacy, rounds=config.training.rounds or 1, cohort=cohort, dimension=train.n_items * model.dim,
-            noise_source="seed",
-        )  # fmt: skip
+        releases = planned(config, train.n_items)
+        promise = make_promises(config.privacy, releases, cohort=cohort, noise_source="seed")["round"]
         server_lr = config.training.server_lr
         return cls(few, model, promise, round_number=round_number, server_lr=server_lr, seed=seed)
 

@@ -71,11 +71,12 @@ class ViewRecorder:
 
 def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
     """Records a run's views in its folder. scale: that of its sums, noised, where it is not its promise's."""
-    quantiser, noised = run.promise.quantiser, scale is not None or isinstance(run.promise.quantiser, Mechanism)
+    promise = run.promises["round"]
+    quantiser, noised = promise.quantiser, scale is not None or isinstance(promise.quantiser, Mechanism)
     return ViewRecorder(
         run.folder.views, run.dataset, run.split.train, run.config.training.model(),
         scale=quantiser.scale if scale is None else scale, noised=noised,
-        min_survivors=run.promise.min_survivors if isinstance(quantiser, Mechanism) else 1,
+        min_survivors=promise.min_survivors if isinstance(quantiser, Mechanism) else 1,
     )  # fmt: skip
 
 

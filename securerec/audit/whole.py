@@ -14,7 +14,7 @@ from securerec.audit.recording import recorded_case
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 from securerec.federation.folder import RunFolder
-from securerec.federation.promise import make_promise
+from securerec.federation.promise import make_promises, planned
 
 STAGED_CLIENTS = 24
 """Devices of the cohort that a lying server plays with: the protocol's part is real, so it is kept small."""
@@ -60,10 +60,8 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
 
     rounds, interactions = config.training.rounds or 1, dataset.interactions
     step("bounding the mechanism's epsilon from below")
-    promise = make_promise(
-        config.privacy, rounds=rounds, cohort=interactions.n_users, noise_source="seed",
-        dimension=interactions.n_items * config.training.model().dim,
-    )  # fmt: skip
+    releases = planned(config, interactions.n_items)
+    promise = make_promises(config.privacy, releases, cohort=interactions.n_users, noise_source="seed")["round"]
     bounds = audit_epsilon(promise, rounds=rounds, seed=seed)
 
     protocol = config.protocol.protocol

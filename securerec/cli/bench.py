@@ -59,9 +59,11 @@ def round_command(
     """
     from securerec.experiments.round_speed import measure_round
 
-    config = make_config((settings or {}) | {"evaluation": {"published": False}}).resolved()
+    settled = make_config((settings or {}) | {"evaluation": {"published": False}})
+    dataset = sources.load(settled.data.dataset)
+    config = settled.resolved(dataset.interactions.n_users)
     workers = config.protocol.workers or usable_cores()
-    speed = measure_round(sources.load(config.data.dataset), config, rounds=counted, workers=workers)
+    speed = measure_round(dataset, config, rounds=counted, workers=workers)
     table = Table(
         title=f"One round, {speed.clients} clients, {speed.dimension:,} values each, protocol {speed.protocol}, "
         f"{speed.workers} processes", title_justify="left",
@@ -73,7 +75,7 @@ def round_command(
     emit(asdict(speed), json_file, table, f"One upload: {speed.upload_bytes_per_client or 0:,} bytes")
 
 
-app.command("round")(with_settings(round_command, sections=("", "data", "training", "privacy", "protocol")))
+app.command("round")(with_settings(round_command, sections=("", "data", "start", "training", "privacy", "protocol")))
 
 
 @app.command("protocols")

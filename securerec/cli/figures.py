@@ -7,7 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 BASELINES = {"popularity": "popularity", "local_only": "each device alone", "ials": "iALS, all data central"}
-SCORINGS = {"own": "PFedRec, own view", "server": "PFedRec, server's table", "device": "PFedRec, device's mix"}
+SCORINGS = {
+    "own": "PFedRec, own view", "server": "PFedRec, server's table", "device": "PFedRec, device's mix",
+    "head": "private head alone, no rounds",
+}  # fmt: skip
 
 
 def run_tables(figures: dict[str, Any]) -> list[RenderableType]:
@@ -35,6 +38,8 @@ def _quality(figures: dict[str, Any], cutoff: str) -> Table:
     for protocol in protocols:
         table.add_column(protocol, justify="right")
     for scoring, label in SCORINGS.items():
+        if scoring not in figures["scorings"]["clean"]:
+            continue
         cells = []
         for protocol in protocols:
             shown = _pair(figures["scorings"][protocol][scoring]["metrics"], names)
@@ -85,11 +90,17 @@ def _privacy(figures: dict[str, Any]) -> RenderableType:
     table.add_row("central epsilon", f"{privacy['central_epsilon']:.3f} ({privacy['relation']})")
     table.add_row("local epsilon", f"{privacy['local_epsilon']:,.1f} ({privacy['local_relation']})")
     table.add_row("unit, delta", f"{privacy['unit']}, {privacy['delta']:g}")
-    prv = privacy["central_epsilon_prv_approximate"]
-    beside = "" if prv is None else f" (prv, approximate for discrete noise: central {prv:.3f})"
-    table.add_row("accountant", privacy["accountant"] + beside)
-    table.add_row("noise multiplier, clip norm", f"{privacy['noise_multiplier']:.3f}, {privacy['clip_norm']:g}")
-    table.add_row("noise sized for", f"{privacy['min_survivors']} of {figures['cohort']} clients, all honest")
+    table.add_row("accountant", f"{privacy['accountant']} (rdp: central {privacy['central_epsilon_rdp']:.3f})")
+    for each in privacy["releases"]:
+        table.add_row(
+            each["release"] if each["count"] == 1 else f"{each['release']}, {each['count']} times",
+            f"{each['share']:.0%} of the budget, noise multiplier {each['noise_multiplier']:.3f}, clip norm "
+            f"{each['clip_norm']:g}",
+        )  # fmt: skip
+    table.add_row(
+        "noise sized for",
+        f"{privacy['min_honest']} honest ones of at least {privacy['min_survivors']} of {figures['cohort']} clients",
+    )
     table.add_row("noise from", privacy["noise_source"])
     table.add_row("not accounted", "; ".join(privacy["not_accounted"]))
     return table
@@ -99,8 +110,10 @@ def _cost(figures: dict[str, Any]) -> Table:
     seconds = figures["seconds"]
     table = Table(title="Cost", show_header=False, title_justify="left")
     table.add_row("protocol", figures["protocol"])
-    size = figures["upload_bytes_per_client"]
-    table.add_row("one upload", "none: sums are taken in the clear" if size is None else f"{size:,} bytes")
+    for each in figures["uploads"]:
+        size = each["bytes"]
+        shown = "none: sums are taken in the clear" if size is None else f"{size:,} bytes"
+        table.add_row(f"one upload, {each['release']}", shown)
     phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
     table.add_row("seconds", f"{seconds.get('total', 0.0):.1f} in all: {phases}")
     return table

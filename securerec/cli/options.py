@@ -12,10 +12,12 @@ from securerec.config import Config, PrivacySettings, known_keys
 from securerec.errors import ConfigError
 
 PANELS = {
-    "data": "Data", "training": "Training", "privacy": "Privacy", "protocol": "Secure sum",
+    "data": "Data", "start": "Warm start", "training": "Training", "privacy": "Privacy", "protocol": "Secure sum",
     "evaluation": "Evaluation", "views": "Audit",
 }  # fmt: skip
 ALL = ("", *PANELS)
+USERS = 943
+"""Of the default data set, for which the help tells what is chosen."""
 
 
 def with_settings(command: Callable[..., None], *, sections: tuple[str, ...] = ALL) -> Callable[..., None]:
@@ -64,8 +66,8 @@ def _parameter(key: tuple[str, ...]) -> inspect.Parameter:
 
 def _default(key: tuple[str, ...]) -> str:
     """What happens without the flag, with and without privacy."""
-    private = Config().resolved()
-    clear = Config(privacy=PrivacySettings(privacy=False)).resolved()
+    private = Config().resolved(USERS)
+    clear = Config(privacy=PrivacySettings(privacy=False)).resolved(USERS)
     values = []
     for config in (private, clear):
         value: Any = config

@@ -51,8 +51,9 @@ def run_command(
     """
     file = read_config(config) if config else {}
     make_config(file)
-    resolved = make_config(merged(file, settings or {})).resolved()
-    dataset = sources.load(resolved.data.dataset)
+    settled = make_config(merged(file, settings or {}))
+    dataset = sources.load(settled.data.dataset)
+    resolved = settled.resolved(dataset.interactions.n_users)
     size = view_bytes(resolved, dataset)
     if size > MOST_VIEWS and not yes:
         raise ConfigError(

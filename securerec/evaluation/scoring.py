@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from securerec.data.splits import Split
 from securerec.errors import RunError
 from securerec.evaluation.protocols import Scorer, full_ranks
+from securerec.models.head import Heads
 from securerec.models.pfedrec import ScoreFunctions
+from securerec.training.updates import RowUpdates
 
 OWN_SHARES = (0.0, 0.5, 1.0)
 """How much of its own view a device may mix into the server's table."""
@@ -21,16 +23,14 @@ class TrainedDevices:
     """What the devices hold after a round, and the server's table.
 
     table: (n_items, dim) the server's after the round; broadcast: (n_items, dim) what the round began with;
-    functions: every device's. Device u's own view is `broadcast` with `change[cuts[u]:cuts[u + 1]]` (t, dim) added to
-    its item rows `rows[cuts[u]:cuts[u + 1]]`.
+    functions, heads: every device's. Device u's own view is `broadcast` with `changes.of(u)` added to its rows.
     """
 
     table: NDArray[np.float32]
     broadcast: NDArray[np.float32]
     functions: ScoreFunctions
-    cuts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    change: NDArray[np.float32]
+    heads: Heads
+    changes: RowUpdates
 
     def scores(self, users: NDArray[np.int64], own_share: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (m, n_items) under `(1 - share) * server's table + share * own view`, a share for each user (m,).
@@ -43,9 +43,10 @@ class TrainedDevices:
             mixed += own_share[:, None] * (weights @ self.broadcast.T)
             for place, user in enumerate(users):
                 if own_share[place]:
-                    span = slice(self.cuts[user], self.cuts[user + 1])
-                    mixed[place, self.rows[span]] += own_share[place] * (self.change[span] @ weights[place])
+                    rows, change = self.changes.of(int(user))
+                    mixed[place, rows] += own_share[place] * (change @ weights[place])
             mixed += self.functions.biases[users][:, None]
+            mixed += self.heads.logits(users)
         if not np.isfinite(mixed).all():
             raise RunError("the model's scores left the finite numbers: train again with lower learning rates")
         return mixed

@@ -46,5 +46,5 @@ def measure_round(dataset: Dataset, config: Config, *, rounds: int, workers: int
         return RoundSpeed(
             {phase: phases[phase] for phase in PHASES if phase in phases},
             statistics.median(sum(seconds.values()) for seconds in measured),
-            run.cohort, run.promise.quantiser.dimension, config.protocol.protocol, workers, size,
+            run.cohort, run.promises["round"].quantiser.dimension, config.protocol.protocol, workers, size,
         )  # fmt: skip

@@ -23,6 +23,7 @@ from safetensors.numpy import save
 
 from securerec.config import Config, make_config, read_config
 from securerec.errors import PrivacyError, RunError
+from securerec.federation.summing import OpenedSum
 from securerec.files import write_atomic
 from securerec.privacy.ledger import Ledger
 from securerec.privacy.randomness import NoiseKey
@@ -155,25 +156,53 @@ class RunFolder:
             raise RunError(f"{path} is damaged: it is not one JSON object")
         return value
 
-    def attempts(self, round_number: int) -> list[str]:
-        """Digests of the updates that were about to leave in this round, each time it was tried with others."""
+    def attempts(self, label: str) -> list[str]:
+        """Digests of the updates that were about to leave for this release, each time it was tried with others."""
         sent = self._json("devices/sent.json") if (self.devices / "sent.json").exists() else {}
-        return list(sent["digests"]) if sent.get("round") == round_number else []
+        return list(sent["digests"]) if sent.get("label") == label else []
 
-    def write_attempts(self, round_number: int, digests: list[str]) -> None:
+    def write_attempts(self, label: str, digests: list[str]) -> None:
         """Remember them; to be written before anything is uploaded."""
-        record = {"round": round_number, "digests": digests}
+        record = {"label": label, "digests": digests}
         write_atomic(self.devices / "sent.json", json.dumps(record).encode(), private=True)
 
     def check_ledger(self, *, up_to: int) -> None:
-        """Raise PrivacyError unless the ledger has every round up to this one: a lost line would lower epsilon."""
-        rounds = {event.label.split(",")[0] for event in self.ledger.events()}
-        for round_number in range(1, up_to + 1):
-            if f"round {round_number}" not in rounds:
+        """Raise PrivacyError unless the ledger has the warm start and every round up to this one: a lost line would
+        lower epsilon.
+        """
+        labels = {event.label.split(",")[0] for event in self.ledger.events()}
+        for label in (*self._start_sums(), *(f"round {number}" for number in range(1, up_to + 1))):
+            if label not in labels:
                 raise PrivacyError(
-                    f"{self.path / 'ledger.jsonl'} lacks round {round_number}, which was played: restore it, no "
-                    "epsilon can be stated without it"
+                    f"{self.path / 'ledger.jsonl'} lacks {label}, which was played: restore it, no epsilon can be "
+                    "stated without it"
                 )
+
+    def _start_sums(self) -> dict[str, OpenedSum]:
+        path = self.path / "start.safetensors"
+        if not path.exists():
+            return {}
+        arrays, metadata = read_arrays(path)
+        try:
+            described = json.loads(metadata["releases"])
+            return {name: OpenedSum(arrays[name], survivors, size) for name, survivors, size in described}
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{path} is damaged: the run cannot go on") from None
+
+    def start_sum(self, name: str) -> OpenedSum | None:
+        """What was opened of a release of the warm start; None before that. Raises RunError for a damaged file."""
+        return self._start_sums().get(name)
+
+    def start_sizes(self) -> dict[str, int | None]:
+        """Bytes of one client's upload for each release of the warm start; None where nothing was sent."""
+        return {name: opened.upload_bytes for name, opened in self._start_sums().items()}
+
+    def write_start_sum(self, name: str, opened: OpenedSum) -> None:
+        """Keep it: it is not asked of the devices again, and whoever holds the model may know it."""
+        sums = self._start_sums() | {name: opened}
+        described = json.dumps([(name, each.survivors, each.upload_bytes) for name, each in sums.items()])
+        arrays = {name: each.total for name, each in sums.items()}
+        write_atomic(self.path / "start.safetensors", save(arrays, {"releases": described}))
 
     def committed(self) -> tuple[int, dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:
         """The last whole round: its number, the server's arrays and the devices'. None before the first one ended."""

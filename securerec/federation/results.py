@@ -8,18 +8,21 @@ from numpy.typing import NDArray
 
 from securerec.config import Config
 from securerec.data.interactions import Interactions
-from securerec.errors import PrivacyError, RunError
+from securerec.errors import RunError
 from securerec.evaluation.baselines import ials_scorer, popularity_scorer
 from securerec.evaluation.local_only import local_only_scorer
 from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
 from securerec.evaluation.scoring import TrainedDevices, chosen_shares
 from securerec.federation.folder import RunFolder, read_arrays
 from securerec.federation.pool import DevicePool
+from securerec.federation.promise import planned
 from securerec.federation.run import Finished, Observer, Recorder, Run
 from securerec.federation.track import Track, TrackState
+from securerec.models.head import Head, Heads
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.accounting import central_epsilon, local_epsilon
 from securerec.privacy.mechanism import Mechanism
+from securerec.training.updates import RowUpdates
 
 LOCAL_ONLY_ROUNDS = 50
 IALS_ITERATIONS = 15
@@ -49,7 +52,7 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     """
     devices = {rule: trained_devices(tracks[rule], state) for rule, state in finished.states.items()}
     clean = devices["clean"]
-    kept_rounds = {rule: state.kept.round_number for rule, state in finished.states.items() if state.kept is not None}
+    kept_rounds = {rule: state.kept.round_number for rule, state in finished.states.items()}
     scorings = {protocol: _scorings(run, protocol, clean) for protocol in ("clean", "full")}
     shares = chosen_shares(clean, run.split)
     if "published" in devices:
@@ -75,15 +78,18 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         "tie_rule": run.dataset.tie_rule,
         "privacy": privacy_figures(run),
         "protocol": run.config.protocol.protocol,
-        "upload_bytes_per_client": finished.upload_bytes,
+        "uploads": [
+            {"release": name, "count": run.rounds if name == "round" else 1, "bytes": size}
+            for name, size in finished.upload_bytes.items()
+        ],
         "saturated": finished.saturated,
     }
     run.folder.finish(
         results,
-        {"item_table": clean.table},
+        {"item_table": clean.table, "base": clean.heads.head.base, "directions": clean.heads.head.directions},
         {
-            "weights": clean.functions.weights, "biases": clean.functions.biases, "broadcast": clean.broadcast,
-            "cuts": clean.cuts, "rows": clean.rows, "change": clean.change, "own_share": shares,
+            "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases, "broadcast": clean.broadcast,
+            "cuts": clean.changes.cuts, "rows": clean.changes.rows, "change": clean.changes.delta, "own_share": shares,
         },
     )  # fmt: skip
     return results
@@ -97,16 +103,11 @@ def utility(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str,
 
 
 def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
-    """What devices and server held after the kept round. Raises ValueError before the first round."""
+    """What devices and server held after the kept round."""
     kept = state.kept
-    if kept is None:
-        raise ValueError("no round was kept")
     functions, update = track.replay(kept)
-    parts = [update.of(user) for user in range(len(update.counts))]
-    return TrainedDevices(
-        kept.table, kept.broadcast, functions, np.concatenate(([0], np.cumsum(update.counts))),
-        np.concatenate([rows for rows, _ in parts]), np.concatenate([delta for _, delta in parts]),
-    )  # fmt: skip
+    changes = update.part(np.arange(len(update.counts)))
+    return TrainedDevices(kept.table, kept.broadcast, functions, track.trainer.heads, changes)
 
 
 def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]]:
@@ -115,9 +116,12 @@ def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]
     state, _ = read_arrays(folder.devices / "state.safetensors")
     try:
         functions = ScoreFunctions(state["weights"], state["biases"])
+        head = Head(model["base"], model["directions"])
+        users = np.arange(len(functions.biases))
         devices = TrainedDevices(
-            model["item_table"], state["broadcast"], functions, state["cuts"], state["rows"], state["change"]
-        )
+            model["item_table"], state["broadcast"], functions, Heads(head, state["tastes"]),
+            RowUpdates(users, state["cuts"], state["rows"], state["change"]),
+        )  # fmt: skip
         return devices, state["own_share"]
     except KeyError as error:
         raise RunError(f"{folder.path} lacks the array {error}: the run's files are damaged") from None
@@ -126,7 +130,10 @@ def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]
 def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:
     shares: dict[str, float | NDArray[np.float32]]
     shares = {"own": 1.0, "server": 0.0, "device": chosen_shares(devices, run.split)}
-    return {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
+    scorings = {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
+    if run.config.start.head:
+        scorings["head"] = _figures(run, protocol, devices.heads.logits)
+    return scorings
 
 
 def _figures(run: Run, protocol: str, scorer: Scorer) -> dict[str, Any]:
@@ -167,28 +174,32 @@ def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 
 def privacy_figures(run: Run) -> dict[str, Any]:
     """What the ledger adds up to. Infinite epsilons are null."""
-    events, delta, promise = run.folder.ledger.events(), run.config.privacy.delta, run.promise
-    mechanism = promise.quantiser if isinstance(promise.quantiser, Mechanism) else None
+    events, delta, private = run.folder.ledger.events(), run.config.privacy.delta, run.config.privacy.privacy
     central, local = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta)
-    try:
-        approximate = None if mechanism is None else central_epsilon(events, delta=delta, accountant="prv").epsilon
-    except PrivacyError:
-        approximate = None  # beyond what that accountant can resolve
+    promise = next(iter(run.promises.values()))
+    rdp = central_epsilon(events, delta=delta, accountant="rdp")
     return {
         "unit": central.unit,
         "relation": central.relation,
         "local_relation": local.relation,
         "delta": delta,
         "accountant": central.accountant,
-        "central_epsilon": None if mechanism is None else central.epsilon,
-        "central_epsilon_prv_approximate": approximate,
-        "local_epsilon": None if mechanism is None else local.epsilon,
-        "noise_multiplier": None if mechanism is None else mechanism.noise_multiplier(promise.min_survivors),
-        "clip_norm": None if mechanism is None else run.config.privacy.clip_norm,
-        "min_survivors": None if mechanism is None else promise.min_survivors,
-        "noise_source": None if mechanism is None else NOISE_SOURCES[promise.noise_source],
+        "central_epsilon": central.epsilon if private else None,
+        "central_epsilon_rdp": rdp.epsilon if private else None,
+        "local_epsilon": local.epsilon if private else None,
+        "releases": [
+            {
+                "release": each.name, "count": each.count, "share": each.share, "clip_norm": each.clip_norm,
+                "noise_multiplier": mechanism.noise_multiplier(promise.min_honest),
+            }
+            for each in planned(run.config, run.dataset.interactions.n_items)
+            if isinstance(mechanism := run.promises[each.name].quantiser, Mechanism)
+        ],
+        "min_survivors": promise.min_survivors if private else None,
+        "min_honest": promise.min_honest if private else None,
+        "noise_source": NOISE_SOURCES[promise.noise_source] if private else None,
         "not_accounted": _not_accounted(run.config),
-    }
+    }  # fmt: skip
 
 
 NOISE_SOURCES = {"os": "operating system", "seed": "seed: noise reproducible, simulation only"}

@@ -1,6 +1,7 @@
 """A run from its configuration to its figures: the rounds, their record, and going on after an interruption."""
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -21,14 +22,17 @@ from securerec.errors import DataError, PrivacyError, RunError
 from securerec.federation.folder import RunFolder
 from securerec.federation.guards import Origin
 from securerec.federation.pool import DevicePool
-from securerec.federation.promise import Promise, make_promise
-from securerec.federation.summing import SecureSum
+from securerec.federation.promise import Promise, make_promises, planned
+from securerec.federation.summing import SecureSum, clear_sum
 from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState
+from securerec.federation.warm_start import NoisySum, WarmStart, cold_start, warm_start
+from securerec.models.head import public_features
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.mechanism import FixedPoint
-from securerec.training.cohort import CohortTrainer, CohortUpdate
+from securerec.training.cohort import CohortTrainer, Table
 from securerec.training.draws import Sampler
+from securerec.training.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,12 @@ Recorder = Callable[[TrackState, RoundOutcome], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The rounds are done: the tracks' last states by rule, bytes of one upload, saturated coordinates."""
+    """The rounds are done: the tracks' last states by rule, saturated coordinates of all rounds, and bytes of one
+    upload by kind of release, None where nothing was sent.
+    """
 
     states: dict[str, TrackState]
-    upload_bytes: int | None
+    upload_bytes: dict[str, int | None]
     saturated: int
 
 
@@ -81,9 +87,9 @@ class Run:
             dataset.interactions, self.split, np.random.default_rng(data.candidates_seed), data.sampled_negatives
         )
         self.noise_key, self._training_key = folder.noise_key(), folder.training_key()
-        self.promise: Promise = make_promise(
-            self.config.privacy, rounds=self.rounds, cohort=self.cohort, noise_source=self.noise_key.source,
-            dimension=dataset.interactions.n_items * self.config.training.model().dim,
+        self.promises: dict[str, Promise] = make_promises(
+            self.config.privacy, planned(self.config, dataset.interactions.n_items), cohort=self.cohort,
+            noise_source=self.noise_key.source,
         )  # fmt: skip
 
     @classmethod
@@ -113,31 +119,56 @@ class Run:
         """The central epsilon of everything in the ledger."""
         return central_epsilon(self.folder.ledger.events(), delta=self.config.privacy.delta)
 
-    def summing(self, rule: str, pool: DevicePool) -> Summing | FixedPoint:
-        """How a track's updates are summed."""
-        quantiser = self.promise.quantiser
+    def start(self, pool: DevicePool) -> WarmStart:
+        """Where round 1 starts. Releases what is missing of the warm start; what was opened before is not asked again.
+
+        Everybody can compute the initial values, since their seed is public.
+        """
+        rng, train = np.random.default_rng(int(self.folder.identity("initial_values"), 16)), self.split.train
+        cold = cold_start(self.config.training.model(), train, rng)
+        if not self.config.start.head:
+            return cold
+        features = public_features(self.dataset)
+        return warm_start(self.config.start, features, cold, train, partial(self._open, pool))
+
+    def _open(self, pool: DevicePool, name: str, table: Table, updates: Updates, basis: bytes) -> NoisySum:
+        """A release of the warm start: from the folder, where it was opened before, or from the devices."""
+        quantiser = self.promises[name].quantiser
+        opened = self.folder.start_sum(name)
+        if opened is None:
+            self._spend(name, name, updates)
+            if isinstance(quantiser, FixedPoint) and self.config.protocol.protocol == "plain":
+                opened = clear_sum(quantiser, updates, self.cohort)
+            else:
+                opened = self._secure_sum(name, name, self.config.protocol.protocol, pool, table, basis)(table, updates, 1)
+            self.folder.write_start_sum(name, opened)
+        noise = quantiser.client_sigma * math.sqrt(opened.survivors) / quantiser.scale
+        return NoisySum(opened.total.reshape(table.shape) / quantiser.scale, noise)
+
+    def _secure_sum(
+        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes
+    ) -> SecureSum:
+        promise = self.promises[name]
+        origin = Origin.of(
+            table, promise.quantiser, min_survivors=promise.min_survivors, server_lr=self.config.training.server_lr,
+            rounds=self.rounds if name == "round" else 1,
+        )  # fmt: skip
+        return SecureSum(
+            protocol, promise.spec(self.cohort), promise.quantiser, self.noise_key, pool, run_id=self.run_id,
+            label=label, origin=origin, folder=self.folder.path, basis=basis,
+        )  # fmt: skip
+
+    def summing(self, rule: str, pool: DevicePool, start: WarmStart) -> Summing | FixedPoint | None:
+        """How a track's updates are summed; None in a run without rounds."""
+        if not self.rounds:
+            return None
+        quantiser = self.promises["round"].quantiser
         protocol = self.config.protocol.protocol if rule == "clean" else "plain"
         if isinstance(quantiser, FixedPoint) and protocol == "plain":
             return quantiser
-        return SecureSum(
-            protocol, self.promise.spec(self.cohort), quantiser, self.noise_key, pool, run_id=self.run_id, label=rule,
-            origin=Origin.of(
-                self._initial_table(), quantiser, min_survivors=self.promise.min_survivors,
-                server_lr=self.config.training.server_lr, rounds=self.rounds,
-            ),
-            folder=self.folder.path,
-        )  # fmt: skip
+        return self._secure_sum("round", rule, protocol, pool, start.table, start.basis)
 
-    def _initial_table(self) -> NDArray[np.float32]:
-        """What round 1 broadcasts: everybody can compute it, since the seed of the initial values is public."""
-        rng = np.random.default_rng(self._initial_key)
-        return self.config.training.model().initial_table(self.split.train.n_items, rng)
-
-    @property
-    def _initial_key(self) -> int:
-        return int(self.folder.identity("initial_values"), 16)
-
-    def _track(self, rule: str, pool: DevicePool) -> Track:
+    def _track(self, rule: str, pool: DevicePool, start: WarmStart) -> Track:
         """The run's own track ("clean"), or its twin ("published") whose negatives avoid the held-out items.
 
         The twin serves only the published protocol's figures: it is noised alike, but summed in the clear.
@@ -146,9 +177,9 @@ class Run:
         never_negative = self.split.train if clean else self.dataset.interactions
         kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else "own"
         return Track(
-            CohortTrainer(config.training.model(), self.split.train, never_negative),
-            self.summing(rule, pool),
-            initial_key=self._initial_key,
+            CohortTrainer(config.training.model(), self.split.train, never_negative, heads=start.heads),
+            self.summing(rule, pool, start),
+            start=start,
             training_key=self._training_key,
             server_lr=config.training.server_lr,
             validation=self.candidates.validation,
@@ -157,9 +188,10 @@ class Run:
         )
 
     def tracks(self, pool: DevicePool) -> dict[str, Track]:
-        """The run's tracks by their rule for training negatives."""
+        """The run's tracks by their rule for training negatives, from where the warm start has brought them."""
         rules = ("clean", "published") if self.config.evaluation.published else ("clean",)
-        return {rule: self._track(rule, pool) for rule in rules}
+        start = self.start(pool)
+        return {rule: self._track(rule, pool, start) for rule in rules}
 
     def play(self, tracks: dict[str, Track], observe: Observer, record: Recorder | None = None) -> Finished:
         """Run the rounds that are missing. Each is final before the next begins; an interruption loses one at most.
@@ -169,17 +201,18 @@ class Run:
         states = {rule: track.start() for rule, track in tracks.items()}
         metrics: list[dict[str, Any]] = []
         committed = self.folder.committed()
+        self.folder.check_ledger(up_to=committed[0] if committed else 0)
         if committed is not None:
             round_number, server, devices = committed
             metrics = self.folder.metrics(up_to=round_number)
-            self.folder.check_ledger(up_to=round_number)
             states = {rule: _load_state(rule, round_number, server, devices) for rule in tracks}
         seconds = self.folder.seconds()
         wanted = set(self.config.views.view_rounds or ()) if record is not None else set()
         for round_number in range(states["clean"].round_number + 1, self.rounds + 1):
             started = time.perf_counter()
             outcome = tracks["clean"].run_round(
-                states["clean"], before_upload=partial(self._spend, round_number), record=round_number in wanted
+                states["clean"], before_upload=partial(self._spend, "round", f"round {round_number}"),
+                record=round_number in wanted,
             )
             if record is not None and round_number in wanted:
                 record(states["clean"], outcome)
@@ -208,19 +241,21 @@ class Run:
                     spent.epsilon, sent or None,
                 )
             )  # fmt: skip
-        return Finished(states, metrics[-1]["upload_bytes"], sum(line["saturated"] for line in metrics))
+        sizes = {"round": metrics[-1]["upload_bytes"]} if metrics else {}
+        return Finished(states, self.folder.start_sizes() | sizes, sum(line["saturated"] for line in metrics))
 
-    def _spend(self, round_number: int, update: CohortUpdate) -> None:
-        """Write a round's event before its first upload leaves; it stays spent whatever happens then.
+    def _spend(self, name: str, label: str, updates: Updates) -> None:
+        """Write a release's event before its first upload leaves; it stays spent whatever happens then.
 
         After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
         PrivacyError when that would exceed the epsilon the run was begun with.
         """
-        settings, ledger, digest = self.config.privacy, self.folder.ledger, update.digest()
-        attempts = self.folder.attempts(round_number)
+        settings, ledger, digest = self.config.privacy, self.folder.ledger, updates.digest()
+        attempts = self.folder.attempts(label)
         if digest not in attempts:
             attempts.append(digest)
-        event = self.promise.event(round_number, attempts.index(digest) + 1)
+        attempt = attempts.index(digest) + 1
+        event = self.promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
         known = ledger.events()
         after = (*known, *(() if event in known else (event,)))
         for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
@@ -229,7 +264,7 @@ class Run:
                     f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "
                     "uploads differ from those that left before the run was interrupted"
                 )
-        self.folder.write_attempts(round_number, attempts)
+        self.folder.write_attempts(label, attempts)
         ledger.append(event)
 
     @property
@@ -248,11 +283,10 @@ def _check(config: Config, dataset: Dataset) -> None:
     )
     never_negative = dataset.interactions if config.evaluation.published else split.train
     Sampler(split.train, never_negative, negatives=training.negatives)
-    promise = make_promise(
-        config.privacy, rounds=training.rounds or 1, cohort=dataset.interactions.n_users,
-        dimension=dataset.interactions.n_items * training.model().dim, noise_source="os",
-    )  # fmt: skip
-    protocols.check(config.protocol.protocol, promise.spec(dataset.interactions.n_users))
+    n_users, n_items = dataset.interactions.n_users, dataset.interactions.n_items
+    promises = make_promises(config.privacy, planned(config, n_items), cohort=n_users, noise_source="os")
+    for promise in promises.values():
+        protocols.check(config.protocol.protocol, promise.spec(n_users))
 
 
 def _add(total: dict[str, float], part: dict[str, float]) -> None:
@@ -269,8 +303,6 @@ def _dump_states(states: dict[str, TrackState]) -> tuple[Parts, Parts]:
     devices: Parts = {}
     for rule, state in states.items():
         kept = state.kept
-        if kept is None:
-            raise ValueError("a state without a finished round is not saved")
         tables = server if rule == "clean" else devices
         tables[f"{rule}.table"] = state.table
         tables[f"{rule}.kept.table"] = kept.table

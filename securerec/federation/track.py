@@ -12,6 +12,7 @@ from securerec.errors import RunError
 from securerec.evaluation import ranking
 from securerec.evaluation.protocols import Ranks
 from securerec.federation.summing import OpenedSum
+from securerec.federation.warm_start import WarmStart
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
@@ -41,7 +42,7 @@ class TrackState:
     round_number: int
     table: Table
     functions: ScoreFunctions
-    kept: Kept | None = None
+    kept: Kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Summing(Protocol):
     def scale(self) -> float: ...
 
     def __call__(
-        self, table: Table, update: CohortUpdate, round_number: int, *, functions: ScoreFunctions | None = None,
+        self, table: Table, updates: CohortUpdate, round_number: int, /, *, functions: ScoreFunctions | None = None,
         record: bool = False,
     ) -> OpenedSum:  # fmt: skip
         """functions: what clients score with after training; record: keep the clients' integers in the result."""
@@ -76,23 +77,23 @@ class Track:
     def __init__(
         self,
         trainer: CohortTrainer,
-        summing: Summing | FixedPoint,
+        summing: Summing | FixedPoint | None,
         *,
-        initial_key: int,
+        start: WarmStart,
         training_key: int,
         server_lr: float,
         validation: NDArray[np.int32],
         cutoffs: tuple[int, ...],
         kept_scoring: str | None,
     ) -> None:
-        """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself.
+        """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself; None for a track
+        without rounds.
 
-        `initial_key`, which everybody may know, seeds the initial values; `training_key`, the devices' own, their
-        draws. `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round
+        `start`: where round 1 starts. `training_key`, the devices' own, seeds their draws. `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round
         with the best validation HR under it is kept, else the last.
         """
         self.trainer, self.summing = trainer, summing
-        self._initial_key, self._training_key, self._server_lr = initial_key, training_key, server_lr
+        self._start, self._training_key, self._server_lr = start, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
     def _draws(self, round_number: int) -> Draws:
@@ -101,9 +102,8 @@ class Track:
 
     def start(self) -> TrackState:
         """The state before the first round."""
-        rng, train = np.random.default_rng(self._initial_key), self.trainer.train_set
-        table = self.trainer.model.initial_table(train.n_items, rng)
-        return TrackState(0, table, self.trainer.model.initial_functions(train.n_users, rng))
+        table, functions = self._start.table, self._start.functions
+        return TrackState(0, table, functions, Kept(0, 0.0, table, functions, table))
 
     def run_round(
         self, state: TrackState, *, before_upload: Callable[[CohortUpdate], None] | None = None, record: bool = False
@@ -117,6 +117,8 @@ class Track:
         draws = self._draws(round_number)
         seconds["draw"] = clock.lap()
         summing = self.summing
+        if summing is None:
+            raise ValueError("a track without a way to sum has no rounds")
         fused = summing if isinstance(summing, FixedPoint) else None
         functions, update, summed = self.trainer.train(
             state.table, state.functions, draws,
@@ -138,7 +140,7 @@ class Track:
         validation = self._validate(state.table, table, functions, update)
         kept = state.kept
         value = validation[self._kept_scoring][f"hr@{self._cutoffs[0]}"] if self._kept_scoring else 0.0
-        if kept is None or self._kept_scoring is None or value > kept.value:
+        if kept.round_number == 0 or self._kept_scoring is None or value > kept.value:
             kept = Kept(round_number, value, state.table, state.functions, table)
         seconds["evaluate"] = clock.lap()
         after = TrackState(round_number, table, functions, kept)
@@ -146,8 +148,10 @@ class Track:
 
     def replay(self, kept: Kept) -> tuple[ScoreFunctions, CohortUpdate]:
         """Every device's score function and change of the items in the kept round, trained once more from the same
-        draws.
+        draws. No change before the first round.
         """
+        if kept.round_number == 0:
+            return kept.functions_before, self.trainer.untrained(kept.functions_before)
         draws = self._draws(kept.round_number)
         functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
         return functions, update

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from securerec.errors import PrivacyError
 from securerec.files import write_atomic
-from securerec.privacy.events import Event, from_json, to_json
+from securerec.privacy.event_json import from_json, to_json
+from securerec.privacy.events import Event
 
 
 class Ledger:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
 from securerec.machine import usable_cores
+from securerec.models.head import Heads
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training import kernels
 from securerec.training.draws import Draws, Sampler, block_runner, client_keys
@@ -63,10 +64,14 @@ class CohortTrainer:
     """Trains every client of a data set, one round a call; holds the buffers, not the model."""
 
     def __init__(
-        self, model: PFedRec, train: Interactions, never_negative: Interactions, *, threads: int | None = None
-    ) -> None:
-        """`never_negative`: for each user the items that may not be drawn as its negatives (contains `train`)."""
+        self, model: PFedRec, train: Interactions, never_negative: Interactions, *, heads: Heads | None = None,
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
+        """`never_negative`: for each user the items that may not be drawn as its negatives (contains `train`). `heads`:
+        what is added to every score and not trained here.
+        """
         self.model, self.train_set = model, train
+        self.heads = heads or Heads.none(train.n_users, train.n_items)
         self.sampler = Sampler(train, never_negative, negatives=model.negatives)
         samples = np.diff(self.sampler.offsets)
         capacity = np.minimum(samples, train.n_items)
@@ -91,6 +96,7 @@ class CohortTrainer:
         integers would open, computed on the way. Raises RunError when a client's training diverges.
         """
         model, n_clients = self.model, self.train_set.n_users
+        head, tastes = self.heads.head, self.heads.tastes
         new = ScoreFunctions(functions.weights.copy(), functions.biases.copy())
         counts = np.zeros(n_clients, np.int64)
         losses = np.zeros(n_clients, np.float64)
@@ -99,7 +105,8 @@ class CohortTrainer:
 
         def block(worker: int, first: int, last: int) -> None:
             saturated[worker] = kernels.train_block(
-                first, last, table, new.weights, new.biases, draws.offsets, draws.codes, model.batch_size, model.epochs,
+                first, last, table, new.weights, new.biases, head.base, head.directions, tastes,
+                draws.offsets, draws.codes, model.batch_size, model.epochs,
                 np.float32(model.score_lr), np.float32(model.item_lr(self.train_set.n_items)),
                 self._starts, counts, self._rows, self._local,
                 float(scale), float(limit), scale > 0, sums[worker if scale else 0], losses,
@@ -117,14 +124,21 @@ class CohortTrainer:
         total = IntegerSum(sums.sum(axis=0), int(saturated.sum())) if scale else None
         return new, update, total
 
+    def untrained(self, functions: ScoreFunctions) -> CohortUpdate:
+        """Nobody has changed anything."""
+        counts = np.zeros(self.train_set.n_users, np.int64)
+        return CohortUpdate(self._starts, counts, self._rows, self._local, counts.astype(np.float64), functions)
+
     def score(self, table: Table, functions: ScoreFunctions, candidates: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits (n_users, n_candidates) of each user's candidates under one shared item table."""
         out = np.empty(candidates.shape, np.float32)
+        head, tastes = self.heads.head, self.heads.tastes
         self.run_blocks(
             lambda _, first, last: kernels.score_block(
-                first, last, table, functions.weights, functions.biases, candidates, out
+                first, last, table, functions.weights, functions.biases, head.base, head.directions, tastes,
+                candidates, out,
             )
-        )
+        )  # fmt: skip
         return out
 
     def score_own(

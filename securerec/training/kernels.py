@@ -55,15 +55,16 @@ def _dot(a: Floats, b: Floats, dim: int) -> np.float32:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def train_block(
-    first: int, last: int, table: Floats, weights: Floats, biases: Floats, sample_offsets: Counts, codes: Rows,
-    batch_size: int, epochs: int, score_lr: np.float32, item_lr: np.float32, row_starts: Counts, row_counts: Counts,
+    first: int, last: int, table: Floats, weights: Floats, biases: Floats, base: Floats, directions: Floats,
+    tastes: Floats, sample_offsets: Counts, codes: Rows, batch_size: int, epochs: int, score_lr: np.float32, item_lr: np.float32, row_starts: Counts, row_counts: Counts,
     rows: Rows, local: Floats, scale: float, limit: float, use_sum: bool, accumulator: Counts,
     losses: NDArray[np.float64],
 ) -> int:  # fmt: skip
     """Train clients first..last-1 in place of `weights`, `biases`; leave their touched rows and changes in `rows`,
     `local`.
 
-    With `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to
+    A score is the table's part and the head's, `base + directions . tastes`, which training leaves alone. With
+    `use_sum` the changes, rounded to integers at `scale` and held within +-limit, are also added to
     `accumulator` (n_items, dim) int64. `losses` gets each client's summed binary cross-entropy in nats, before each
     batch's step; a sample counts at most 16 nats there (it is shown to people, nothing is computed from it). A client
     whose rows are no longer finite gets NaN. Returns how many coordinates met the limit.
@@ -80,23 +81,26 @@ def train_block(
     for client in range(first, last):
         longest = max(longest, sample_offsets[client + 1] - sample_offsets[client])
     places = np.empty(longest, np.int32)
+    head = np.empty(min(longest, n_items), np.float32)
+    width = directions.shape[1]
     saturated = 0
 
     for client in range(first, last):
         start, stop = sample_offsets[client], sample_offsets[client + 1]
-        base = row_starts[client]
+        begins = row_starts[client]
         touched = 0
         for s in range(start, stop):
             item = codes[s] >> 1
             if slot[item] < 0:
                 slot[item] = touched
-                rows[base + touched] = item
+                rows[begins + touched] = item
                 for d in range(dim):
-                    local[base + touched, d] = table[item, d]
+                    local[begins + touched, d] = table[item, d]
+                head[touched] = base[item] + _dot(directions[item], tastes[client], width)
                 touched += 1
             places[s - start] = slot[item]
         row_counts[client] = touched
-        mine = local[base : base + touched]
+        mine = local[begins : begins + touched]
         for d in range(dim):
             w[d] = weights[client, d]
         bias = biases[client]
@@ -108,7 +112,8 @@ def train_block(
                 offset = begin - start
                 # Score function first ...
                 for k in range(count):
-                    logits[k] = _dot(mine[places[offset + k]], w, dim) + bias
+                    place = places[offset + k]
+                    logits[k] = _dot(mine[place], w, dim) + bias + head[place]
                 _sigmoid(logits, pull, exponents, powers, count)
                 likelihood = 1.0
                 for k in range(count):
@@ -134,7 +139,8 @@ def train_block(
                 bias -= step * bias_gradient
                 # ... then the item rows, by the new score function (post-tuning).
                 for k in range(count):
-                    logits[k] = _dot(mine[places[offset + k]], w, dim) + bias
+                    place = places[offset + k]
+                    logits[k] = _dot(mine[place], w, dim) + bias + head[place]
                 _sigmoid(logits, pull, exponents, powers, count)
                 step = item_lr / np.float32(count)
                 for k in range(count):
@@ -148,7 +154,7 @@ def train_block(
         biases[client] = bias
         losses[client] = loss
         for r in range(touched):
-            item = rows[base + r]
+            item = rows[begins + r]
             slot[item] = -1
             for d in range(dim):
                 mine[r, d] -= table[item, d]
@@ -166,14 +172,18 @@ def train_block(
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def score_block(
-    first: int, last: int, table: Floats, weights: Floats, biases: Floats, candidates: Rows, out: Floats
-) -> None:
+    first: int, last: int, table: Floats, weights: Floats, biases: Floats, base: Floats, directions: Floats,
+    tastes: Floats, candidates: Rows, out: Floats,
+) -> None:  # fmt: skip
     """out[c, j] = logit of candidate j of client c under the given item table; candidates below 0 score 0."""
-    dim = table.shape[1]
+    dim, width = table.shape[1], directions.shape[1]
     for client in range(first, last):
         for j in range(candidates.shape[1]):
             item = candidates[client, j]
-            out[client, j] = _dot(table[item], weights[client], dim) + biases[client] if item >= 0 else np.float32(0.0)
+            out[client, j] = np.float32(0.0)
+            if item >= 0:
+                head = base[item] + _dot(directions[item], tastes[client], width)
+                out[client, j] = _dot(table[item], weights[client], dim) + biases[client] + head
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

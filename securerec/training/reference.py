@@ -29,9 +29,11 @@ def train_client(
     bias: float,
     items: NDArray[np.int32],
     labels: NDArray[np.int32],
+    head: NDArray[np.float32] | None = None,
 ) -> TrainedClient:
     """Run one client's round over its samples `items`, `labels` (n_samples,), in the order given, batch by batch.
 
+    head: (n_items,) what its private head adds to every score, which is not trained here.
     In each batch the score function takes a step of SGD on the mean binary cross-entropy of its logits; then the loss
     is computed anew with the new score function, and the item rows take theirs.
     """
@@ -44,13 +46,14 @@ def train_client(
     item_step = torch.optim.SGD(rows.parameters(), lr=model.item_lr(table.shape[0]))
     all_items = torch.tensor(items, dtype=torch.long)
     all_labels = torch.tensor(labels, dtype=torch.float32)
+    added = torch.zeros(len(table)) if head is None else torch.tensor(head)
     for _ in range(model.epochs):
         batches = zip(all_items.split(model.batch_size), all_labels.split(model.batch_size), strict=True)
         for batch_items, batch_labels in batches:
             for step in (score_step, item_step):
                 score_step.zero_grad()
                 item_step.zero_grad()
-                logits = score(rows(batch_items)).squeeze(1)
+                logits = score(rows(batch_items)).squeeze(1) + added[batch_items]
                 binary_cross_entropy_with_logits(logits, batch_labels).backward()
                 step.step()
     with torch.no_grad():

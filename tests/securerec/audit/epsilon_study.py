@@ -14,13 +14,13 @@ import numpy as np
 
 from attacks.epsilon import EpsilonBound
 from securerec.audit import epsilon as audit
-from securerec.config import PrivacySettings
-from securerec.federation.promise import make_promise
+from securerec.config import make_config
+from securerec.federation.promise import make_promises, planned
 
 
 def main(audits: int = 50, rounds: int = 5, draws: int = 400) -> None:
-    settings = PrivacySettings(epsilon=8.0)
-    promise = make_promise(settings, rounds=40, cohort=943, dimension=1682 * 4, noise_source="seed")
+    config = make_config({"start": {"head": False}}).resolved(943)
+    promise = make_promises(config.privacy, planned(config, 1682), cohort=943, noise_source="seed")["round"]
     found: dict[tuple[str, int], list[EpsilonBound]] = {}
     for seed in range(audits):
         rng = np.random.default_rng(seed)

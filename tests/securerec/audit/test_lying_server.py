@@ -13,7 +13,7 @@ from securerec.config import make_config
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
 from securerec.federation.guards import NO_GUARDS, Guards
-from securerec.federation.promise import make_promise
+from securerec.federation.promise import make_promises, planned
 
 N_USERS, N_ITEMS = 20, 150
 
@@ -24,11 +24,10 @@ def stage(round_number: int, private: bool = False) -> Stage:
     weight = 1 / np.arange(2, N_ITEMS + 2)
     lists = [rng.choice(N_ITEMS, int(rng.integers(8, 20)), False, weight / weight.sum()) for _ in range(N_USERS)]
     train = Interactions.from_lists([each.astype(np.int32) for each in lists], N_ITEMS)
-    config = make_config({} if private else {"privacy": {"privacy": False}}).resolved()
+    values = {"start": {"head": False}, "training": {"rounds": 30}, "privacy": {"privacy": private}}
+    config = make_config(values).resolved(N_USERS)
     model = config.training.model()
-    promise = make_promise(
-        config.privacy, rounds=30, cohort=N_USERS, dimension=N_ITEMS * model.dim, noise_source="seed"
-    )
+    promise = make_promises(config.privacy, planned(config, N_ITEMS), cohort=N_USERS, noise_source="seed")["round"]
     return Stage(train, model, promise, round_number=round_number, server_lr=1.0, seed=1)
 
 
@@ -92,7 +91,7 @@ def test_under_noise_nothing_is_read_even_from_devices_that_trust_the_server(att
 
 def test_a_stage_of_a_data_set_is_its_first_users_under_the_run_s_own_settings(toy: Dataset) -> None:
     for privacy in ({"privacy": False}, {"epsilon": 8.0}):
-        config = make_config({"privacy": privacy}).resolved()
+        config = make_config({"privacy": privacy}).resolved(10)
         ready = Stage.of(toy, config, clients=10, round_number=3, seed=0)
         assert ready.situation.clients.tolist() == list(range(10)) and ready.truth.n_items == toy.interactions.n_items
         assert ready.situation.table.shape[1] == config.training.dim and ready.noised == ("epsilon" in privacy)

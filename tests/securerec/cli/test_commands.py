@@ -33,21 +33,21 @@ def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Da
         "baselines",
         "privacy",
         "protocol",
-        "upload_bytes_per_client",
+        "uploads",
     } <= set(figures)
     for protocol in ("published", "clean", "full"):
         assert set(figures["metrics"][protocol]) == {"hr@10", "ndcg@10"}
         for baseline in ("popularity", "local_only", "ials"):
             assert set(figures["baselines"][baseline][protocol]) == {"hr@10", "ndcg@10"}
     privacy = {
-        "unit", "relation", "delta", "accountant", "central_epsilon", "local_epsilon", "noise_multiplier", "clip_norm",
-        "min_survivors", "noise_source",
+        "unit", "relation", "delta", "accountant", "central_epsilon", "local_epsilon", "releases",
+        "min_survivors", "min_honest", "noise_source",
     }  # fmt: skip
     assert privacy <= set(figures["privacy"])
     assert figures["privacy"]["noise_source"] == "operating system"
     assert 7.9 < figures["privacy"]["central_epsilon"] <= 8.0
     assert {"total", "draw", "train", "privatise", "encrypt", "add", "open", "evaluate"} <= set(figures["seconds"])
-    assert figures["protocol"] == "ckks-committee" and figures["upload_bytes_per_client"] > 0
+    assert figures["protocol"] == "ckks-committee" and all(each["bytes"] > 0 for each in figures["uploads"])
     assert "central epsilon" in done.stderr and "HR@10 / NDCG@10 on test" in done.stderr
 
 
@@ -62,7 +62,7 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
     )  # fmt: skip
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["rounds"] == 2
-    assert figures["privacy"]["noise_multiplier"] == pytest.approx(20)
+    assert figures["privacy"]["releases"][-1]["noise_multiplier"] == pytest.approx(20)
     assert "server sees every upload in the clear" in done.stdout
 
 

@@ -23,10 +23,14 @@ from securerec.privacy.ledger import Ledger
 from securerec.training.updates import Updates
 
 
+START = ("popularity", "segments")
+"""Released before the first round."""
+
+
 def settings(**sections: dict[str, Any]) -> Config:
     values: dict[str, Any] = {"seed": 7, "data": {"dataset": "toy", "sampled_negatives": 15}}
     values["training"] = {"rounds": 4, "dim": 4} | sections.pop("training", {})
-    return make_config(values | sections).resolved()
+    return make_config(values | sections).resolved(24)
 
 
 def play(path: Path, config: Config, dataset: Dataset, workers: int = 1) -> dict[str, Any]:
@@ -94,10 +98,10 @@ def test_a_crash_between_ledger_and_commit_spends_the_round_once(
         patch.setattr(RunFolder, "commit", crash)
         with pytest.raises(Stop):
             results.execute(run, 1, lambda progress: None)
-    assert [event.label for event in Ledger(tmp_path / "run" / "ledger.jsonl").events()] == ["round 1"]
+    assert [event.label for event in Ledger(tmp_path / "run" / "ledger.jsonl").events()] == [*START, "round 1"]
     figures = results.execute(Run(RunFolder.open(tmp_path / "run"), toy), 1, lambda progress: None)
     events = Ledger(tmp_path / "run" / "ledger.jsonl").events()
-    assert [event.label for event in events] == ["round 1", "round 2", "round 3", "round 4"]
+    assert [event.label for event in events] == [*START, "round 1", "round 2", "round 3", "round 4"]
     assert figures["privacy"]["central_epsilon"] == central_epsilon(events, delta=1e-5).epsilon
 
 
@@ -125,8 +129,9 @@ def test_without_a_seed_noise_is_the_systems_and_differs(tmp_path: Path, toy: Da
 
 def test_without_privacy_no_epsilon_is_invented(tmp_path: Path, toy: Dataset) -> None:
     figures = play(tmp_path / "run", settings(privacy={"privacy": False}, protocol={"protocol": "plain"}), toy)
-    for name in ("central_epsilon", "local_epsilon", "noise_multiplier", "clip_norm", "noise_source"):
+    for name in ("central_epsilon", "local_epsilon", "min_survivors", "min_honest", "noise_source"):
         assert figures["privacy"][name] is None
+    assert figures["privacy"]["releases"] == []
     assert central_epsilon(Ledger(tmp_path / "run" / "ledger.jsonl").events(), delta=1e-5).epsilon == float("inf")
 
 
@@ -239,7 +244,7 @@ def test_a_ledger_that_lost_a_round_is_refused_and_not_undercounted(tmp_path: Pa
     lines = ledger.read_text().splitlines(keepends=True)
     for kept in ([], lines[1:], lines[:1]):
         ledger.write_text("".join(kept))
-        with pytest.raises(PrivacyError, match="lacks round"):
+        with pytest.raises(PrivacyError, match="lacks (round|popularity|segments)"):
             results.execute(Run(folder, toy), 1, lambda progress: None)
 
 
@@ -258,7 +263,8 @@ def test_other_updates_after_a_crash_get_other_noise_and_are_charged_or_refused(
         def keep(self: SecureSum, table: np.ndarray, updates: Updates, round_number: int, **named: Any) -> OpenedSum:
             opened = original(self, table, updates, round_number, **(named | {"record": True}))
             assert opened.recorded is not None
-            uploads.append(opened.recorded)
+            if self.label not in START:
+                uploads.append(opened.recorded)
             return opened
 
         monkeypatch.setattr(SecureSum, "__call__", keep)
@@ -278,14 +284,14 @@ def test_other_updates_after_a_crash_get_other_noise_and_are_charged_or_refused(
     first, again, other = recorded(same, tmp_path / "open")
     np.testing.assert_array_equal(first, again)
     # Noise of deviation s twice, independent: the difference has s * sqrt 2; with the same noise it would be far less.
-    sigma = Run(RunFolder.open(tmp_path / "open"), toy).promise.quantiser.client_sigma
+    sigma = Run(RunFolder.open(tmp_path / "open"), toy).promises["round"].quantiser.client_sigma
     assert (other.astype(np.int64) - first).std() > 1.2 * sigma
     events = Ledger(tmp_path / "open" / "ledger.jsonl").events()
-    assert [event.label for event in events] == ["round 1", "round 1, attempt 2"]
+    assert [event.label for event in events] == [*START, "round 1", "round 1, attempt 2"]
 
     budget = settings(**PLAIN, training={"rounds": 1})
     assert len(recorded(budget, tmp_path / "budget")) == 2
-    assert [event.label for event in Ledger(tmp_path / "budget" / "ledger.jsonl").events()] == ["round 1"]
+    assert [event.label for event in Ledger(tmp_path / "budget" / "ledger.jsonl").events()] == [*START, "round 1"]
     # What was refused left no trace: with the updates of before the run goes on.
     results.execute(Run(RunFolder.open(tmp_path / "budget"), toy), 1, lambda progress: None)
 

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securerec.errors import PrivacyError
-from securerec.privacy.events import DistributedGaussianSum, Event, Unprotected, from_json, to_json
+from securerec.privacy.event_json import from_json, to_json
+from securerec.privacy.events import (
+    DistributedGaussianSum,
+    DistributedLaplaceSum,
+    DistributedSkellamSum,
+    Event,
+    GaussianSum,
+    InteractionSgd,
+    SampledSum,
+    ShuffledReports,
+    Unprotected,
+)
 from securerec.privacy.ledger import Ledger
 
 ROUND = DistributedGaussianSum(
@@ -19,21 +30,37 @@ ROUND = DistributedGaussianSum(
     client_sigma=33.7,
     min_survivors=900,
     noise_source="os",
+    nonnegative=False,
 )
 LABELS = st.text(min_size=1, max_size=200).filter(str.isprintable)
 POSITIVE = st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False)
 COUNTS = st.integers(1, 10**12)
-EVENTS = st.builds(Unprotected, LABELS) | st.builds(
-    DistributedGaussianSum,
-    label=LABELS,
-    dimension=COUNTS,
-    clip_norm=POSITIVE,
-    grid_units=COUNTS,
-    sensitivity=POSITIVE,
-    client_sigma=st.floats(0.5, 1e300),
-    min_survivors=COUNTS,
-    noise_source=st.sampled_from(["os", "seed"]),
+SOURCES = st.sampled_from(["os", "seed"])
+RATES = st.floats(0, 1, exclude_min=True)
+SHARED = {
+    "label": LABELS,
+    "dimension": COUNTS,
+    "clip_norm": POSITIVE,
+    "grid_units": COUNTS,
+    "sensitivity": POSITIVE,
+    "min_survivors": COUNTS,
+    "noise_source": SOURCES,
+}
+GAUSSIANS = st.builds(
+    DistributedGaussianSum, **SHARED, client_sigma=st.floats(0.5, 1e300), nonnegative=st.booleans()
+) | st.builds(GaussianSum, LABELS, POSITIVE, SOURCES)
+EVENTS = st.one_of(
+    GAUSSIANS,
+    st.builds(Unprotected, LABELS),
+    st.builds(
+        DistributedSkellamSum, **SHARED, sensitivity_l1=POSITIVE, client_variance=POSITIVE, nonnegative=st.booleans()
+    ),
+    st.builds(DistributedLaplaceSum, **SHARED, client_scale=POSITIVE),
+    st.builds(SampledSum, LABELS, GAUSSIANS, st.sampled_from(["poisson", "fixed"]), RATES, COUNTS),
+    st.builds(ShuffledReports, LABELS, POSITIVE, st.floats(0, 1, exclude_max=True), COUNTS),
+    st.builds(InteractionSgd, LABELS, RATES, POSITIVE, COUNTS, POSITIVE, SOURCES),
 )
+SAMPLED = SampledSum("rounds", ROUND, "poisson", 0.1, 30)
 
 
 @given(EVENTS)
@@ -43,8 +70,8 @@ def test_an_event_comes_back_from_its_line(event: Event) -> None:
     assert from_json(line) == event
 
 
-def altered(**changes: object) -> str:
-    record = json.loads(to_json(ROUND)) | changes
+def altered(event: Event = ROUND, /, **changes: object) -> str:
+    record = json.loads(to_json(event)) | changes
     return json.dumps({name: value for name, value in record.items() if value is not ...}, default=lambda _: None)
 
 
@@ -80,6 +107,27 @@ def altered(**changes: object) -> str:
         (altered(min_survivors=900.0), "min_survivors"),
         (altered(dimension=True), "dimension"),
         (altered(noise_source="/dev/zero"), "noise_source"),
+        (altered(noise_source=["os"]), "noise_source"),
+        (altered(nonnegative=...), "lacks the field 'nonnegative'"),
+        (altered(nonnegative=1), "nonnegative must be true or false"),
+        (altered(dimension=2**63), "dimension"),
+        (altered(sensitivity=10**400), "sensitivity"),
+        (altered(SAMPLED, inner=json.loads(to_json(SAMPLED))), "inner must be a Gaussian sum"),
+        (altered(SAMPLED, inner=json.loads(to_json(Unprotected("u")))), "inner must be a Gaussian sum"),
+        (altered(SAMPLED, inner=json.loads(altered(min_survivors=0))), "min_survivors"),
+        (altered(SAMPLED, inner=json.loads(altered(extra=0))), "unknown field 'extra'"),
+        (altered(SAMPLED, inner=7), "not one JSON object"),
+        (altered(SAMPLED, sampling="stratified"), "sampling"),
+        (altered(SAMPLED, sample_rate=1.1), "sample_rate"),
+        (altered(SAMPLED, sample_rate=0), "sample_rate"),
+        (altered(SAMPLED, count=0), "count"),
+        (altered(ShuffledReports("s", 1.0, 0.0, 10), local_delta=1), "local_delta"),
+        (altered(ShuffledReports("s", 1.0, 0.0, 10), local_delta=-0.1), "local_delta"),
+        (altered(ShuffledReports("s", 1.0, 0.0, 10), reports=0), "reports"),
+        (altered(InteractionSgd("i", 0.1, 1.0, 5, 1.0, "os"), sample_rate=2), "sample_rate"),
+        (altered(InteractionSgd("i", 0.1, 1.0, 5, 1.0, "os"), steps=1.5), "steps"),
+        (altered(InteractionSgd("i", 0.1, 1.0, 5, 1.0, "os"), noise_source="luck"), "noise_source"),
+        (altered(GaussianSum("g", 1.0, "os"), noise_multiplier=0), "noise_multiplier"),
     ],
 )
 def test_a_line_that_is_not_one_whole_known_event_is_refused(line: str, complaint: str) -> None:

@@ -9,21 +9,18 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from securerec.errors import PrivacyError
-from securerec.privacy.mechanism import (
-    FixedPoint,
-    Mechanism,
-    client_sigma_for,
-    rounded_norm_squared,
-    rounded_sensitivity,
-)
+from securerec.privacy.mechanism import FixedPoint, Mechanism, client_sigma_for
+from securerec.privacy.other_noise import LaplaceMechanism, SkellamMechanism
 from securerec.privacy.randomness import KeyStream, NoiseKey
+from securerec.privacy.rounding import rounded_norm_squared
 
 N_ITEMS, DIM = 120, 8
 KEY = NoiseKey.from_seed(11)
+KINDS = [Mechanism, SkellamMechanism, LaplaceMechanism]
 
 
-def mechanism(**changes: object) -> Mechanism:
-    plain = Mechanism(clip_norm=50.0, dimension=N_ITEMS * DIM, coordinate_cap=0.1, client_sigma=30.0)
+def mechanism(kind: type[Mechanism] = Mechanism, **changes: object) -> Mechanism:
+    plain = kind(clip_norm=50.0, dimension=N_ITEMS * DIM, coordinate_cap=0.1, client_sigma=30.0)
     return dataclasses.replace(plain, **changes)
 
 
@@ -41,20 +38,13 @@ def scaled_by_hand(m: Mechanism, rows: np.ndarray, delta: np.ndarray) -> np.ndar
     """Cap, clip, scale, with numpy on the whole table."""
     table = np.zeros((m.dimension // delta.shape[1], delta.shape[1]))
     table[rows] = np.clip(delta.astype(float), -m.coordinate_cap * m.clip_norm, m.coordinate_cap * m.clip_norm)
-    return table.ravel() * min(1.0, m.clip_norm / max(np.linalg.norm(table), 1e-300)) * m.scale
-
-
-def test_the_sensitivity_is_the_papers_bound_in_whole_squared_units() -> None:
-    # beta = exp(-1/2) makes sqrt(2 ln(1/beta)) = 1; c = 1000, d = 1682 * 8: c^2 + 3364 + 1000 + 58
-    assert rounded_norm_squared(1000, 1682 * 8) == 1_004_422
-    assert 1002.2085 < rounded_sensitivity(1000, 1682 * 8) < 1002.2086
-    assert rounded_norm_squared(100, 1) == 100**2 + 100  # c^2 + d/4 + c + sqrt(d)/2 = 10100.75
-    assert rounded_norm_squared(1, 4) == 4  # here the other bound would be (1 + 2)^2 = 9
-    assert rounded_sensitivity(1000, 10) ** 2 >= rounded_norm_squared(1000, 10)
+    norm = np.linalg.norm(table.ravel(), 1 if isinstance(m, LaplaceMechanism) else 2)
+    return table.ravel() * min(1.0, m.clip_norm / max(norm, 1e-300)) * m.scale
 
 
 @settings(deadline=None, max_examples=200)
 @given(
+    kind=st.sampled_from(KINDS),
     delta=hnp.arrays(
         np.float32,
         st.tuples(st.integers(0, 30), st.sampled_from([1, 2, 8])),
@@ -64,19 +54,85 @@ def test_the_sensitivity_is_the_papers_bound_in_whole_squared_units() -> None:
     cap=st.floats(0.01, 1.0),
     grid_units=st.integers(100, 5000),
     client=st.integers(0, 2**40),
+    nonnegative=st.booleans(),
 )
 def test_no_update_exceeds_the_sensitivity_or_the_value_bound(
-    delta: np.ndarray, clip_norm: float, cap: float, grid_units: int, client: int
+    kind: type[Mechanism],
+    delta: np.ndarray,
+    clip_norm: float,
+    cap: float,
+    grid_units: int,
+    client: int,
+    nonnegative: bool,
 ) -> None:
-    m = mechanism(clip_norm=clip_norm, coordinate_cap=cap, grid_units=grid_units)
+    m = mechanism(kind, clip_norm=clip_norm, coordinate_cap=cap, grid_units=grid_units, nonnegative=nonnegative)
     rows = np.arange(len(delta), dtype=np.int32)[::-1].copy()
+    if nonnegative:
+        delta = np.abs(delta)
     values = m.round_and_clip(rows, delta, stream(client))
     assert values.shape == (m.dimension,) and values.dtype == np.int64
-    assert math.sqrt(int((values**2).sum())) <= m.sensitivity
+    size = int(np.abs(values).sum()) if kind is LaplaceMechanism else math.sqrt(int((values**2).sum()))
+    assert size <= m.sensitivity
+    if isinstance(m, SkellamMechanism):
+        assert int(np.abs(values).sum()) <= m.sensitivity_l1
     assert np.abs(values).max() <= m.value_bound
     exact = scaled_by_hand(m, rows, delta)
     assert np.abs(values - exact).max() < 1 + 1e-6  # each value is one of its two neighbours
     assert not values[exact == 0].any()
+    if nonnegative:
+        assert values.min() >= 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mechanism_that_promises_no_negative_value_refuses_one(kind: type[Mechanism]) -> None:
+    rows, delta = update(1)
+    delta = np.abs(delta)
+    promised = mechanism(kind, nonnegative=True)
+    assert promised.round_and_clip(rows, delta, stream()).min() >= 0
+    delta[3, 2] = -0.0
+    promised.round_and_clip(rows, delta, stream())
+    delta[3, 2] = -np.float32(2.0**-149)
+    with pytest.raises(PrivacyError, match="negative"):
+        promised.privatise(rows, delta, stream())
+    mechanism(kind).privatise(rows, delta, stream())
+
+
+def test_the_event_says_what_was_promised_and_done() -> None:
+    said = {"min_survivors": 30, "noise_source": "os"}
+    for nonnegative in (False, True):
+        for kind in (Mechanism, SkellamMechanism):
+            assert mechanism(kind, nonnegative=nonnegative).event("r", **said).nonnegative is nonnegative
+    skellam = mechanism(SkellamMechanism)
+    event = skellam.event("r", **said)
+    assert event.client_variance == 900.0 == skellam.law.variance
+    assert event.noise_multiplier == pytest.approx(skellam.noise_multiplier(30))
+    assert (event.sensitivity, event.sensitivity_l1) == (skellam.sensitivity, skellam.sensitivity_l1)
+    laplace = mechanism(LaplaceMechanism)
+    event = laplace.event("r", **said)
+    assert event.client_scale == laplace.client_scale == laplace.law.scale
+    assert event.sensitivity == laplace.sensitivity == 1000 + 15  # v = 960 / 4, its root 15.49
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client_sigma", [2.0, 30.0, 5000.0])
+def test_one_clients_noise_has_the_deviation_stated(kind: type[Mechanism], client_sigma: float) -> None:
+    m = kind(clip_norm=1.0, dimension=200_000, coordinate_cap=1.0, client_sigma=client_sigma)
+    noise = m.privatise(np.empty(0, np.int32), np.empty((0, 1), np.float32), stream()).astype(float)
+    square = noise**2
+    assert abs(square.mean() / client_sigma**2 - 1) < 4 * square.std() / client_sigma**2 / math.sqrt(len(noise))
+
+
+@given(st.floats(1.5, 23_000.0))
+def test_laplace_noise_is_never_less_than_was_calibrated(client_scale: float) -> None:
+    m = mechanism(LaplaceMechanism, client_sigma=LaplaceMechanism.deviation_of(client_scale))
+    assert client_scale <= m.client_scale <= client_scale * (1 + 1e-14)
+
+
+def test_a_laplace_scale_out_of_range_is_refused() -> None:
+    assert mechanism(LaplaceMechanism, client_sigma=LaplaceMechanism.deviation_of(0.3)).client_sigma == 2.0
+    for bad in (0.0, 0.2, 1e5, math.nan):
+        with pytest.raises(PrivacyError, match="client_scale"):
+            LaplaceMechanism.deviation_of(bad)
 
 
 def test_rounding_is_unbiased() -> None:

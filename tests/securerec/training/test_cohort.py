@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from securerec.data.interactions import Interactions
 from securerec.errors import DataError, RunError
+from securerec.models.head import Head, Heads
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training import kernels
 from securerec.training.cohort import CohortTrainer
@@ -28,6 +29,14 @@ def start(model: PFedRec, n_users: int, seed: int = 0) -> tuple[np.ndarray, Scor
     return table, functions
 
 
+def some_heads(seed: int, n_users: int, features: int) -> Heads:
+    rng = np.random.default_rng(seed)
+    base, directions, tastes = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((N_ITEMS,), (N_ITEMS, features), (n_users, features))
+    )
+    return Heads(Head(base, directions), tastes)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
@@ -35,18 +44,27 @@ def start(model: PFedRec, n_users: int, seed: int = 0) -> tuple[np.ndarray, Scor
     batch_size=st.sampled_from([1, 7, 256]),
     epochs=st.integers(1, 2),
     threads=st.integers(1, 3),
+    features=st.integers(0, 5),
 )
 def test_the_cohort_trainer_equals_the_torch_client(
-    seed: int, dim: int, batch_size: int, epochs: int, threads: int
+    seed: int, dim: int, batch_size: int, epochs: int, threads: int, features: int
 ) -> None:
     model = PFedRec(dim=dim, batch_size=batch_size, epochs=epochs, item_lr_factor=0.5)
     train = some_interactions(seed)
-    trainer = CohortTrainer(model, train, train, threads=threads)
+    heads = some_heads(seed, train.n_users, features) if features else None
+    trainer = CohortTrainer(model, train, train, heads=heads, threads=threads)
     table, functions = start(model, train.n_users, seed)
     draws = trainer.draw(np.random.default_rng(seed))
     new, update, _ = trainer.train(table, functions, draws)
+    candidates = np.tile(np.arange(N_ITEMS, dtype=np.int32), (train.n_users, 1))
+    scores = trainer.score(table, functions, candidates)
     for client in range(train.n_users):
-        want = train_client(model, table, functions.weights[client], functions.biases[client], *draws.of(client))
+        added = trainer.heads.logits(np.array([client]))[0]
+        plain = table @ functions.weights[client] + functions.biases[client]
+        np.testing.assert_allclose(scores[client], plain + added, atol=1e-4, rtol=1e-4)
+        want = train_client(
+            model, table, functions.weights[client], functions.biases[client], *draws.of(client), added
+        )
         rows, delta = update.of(client)
         own = table.copy()
         own[rows] += delta

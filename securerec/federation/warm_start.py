@@ -1,0 +1,123 @@
+"""What is released before the first round, and where the rounds start from because of it.
+
+Each release is one secure sum of one vector of norm 1 a client, made from its own list and from what was opened before.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securerec.config import StartSettings
+from securerec.data.interactions import Interactions
+from securerec.federation.summing import OpenedSum
+from securerec.models.head import Heads, PublicFeatures, fit_tastes, make_head, softmax
+from securerec.models.pfedrec import PFedRec, ScoreFunctions
+from securerec.models.segments import GAIN, Segments, next_loadings, shrunk
+from securerec.training.cohort import Table
+from securerec.training.updates import Change, RowUpdates, Updates, digest_of
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisySum:
+    """What was opened of a release: `total` (n_rows, width) in the vectors' own units, and the deviation of its noise,
+    0 for none.
+    """
+
+    total: NDArray[np.float64]
+    noise: float
+
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.total.tobytes()).digest()
+
+
+Sum = Callable[[str, Table, Updates, bytes], NoisySum]
+"""Opens the sum of a kind of release, by its name: devices were sent the matrix and what the digest stands for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """Where round 1 starts: the devices' heads, the item table and every device's score function.
+
+    basis: digest of all that was opened for it, 32 bytes; empty if nothing was.
+    """
+
+    heads: Heads
+    table: Table
+    functions: ScoreFunctions
+    basis: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PopularityVectors:
+    """Client u's list as 0 and 1, over the root of its length: (n_items, 1), of norm 1; zero for an empty list."""
+
+    train: Interactions
+
+    def of(self, client: int) -> Change:
+        items = np.unique(self.train.of(client))
+        value = 1 / np.sqrt(max(len(items), 1))
+        return items, np.full((len(items), 1), value, np.float32)
+
+    def digest(self) -> str:
+        return digest_of(self, np.arange(self.train.n_users))
+
+    def part(self, clients: NDArray[np.int64]) -> RowUpdates:
+        return RowUpdates.gathered(self, clients)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentVectors:
+    """Client `clients[i]`'s gradient of its own next items, (n_items, 1 + width), of norm 1; computed when asked for.
+
+    lists: their training items in the same order; heads: theirs too.
+    """
+
+    segments: Segments
+    clients: NDArray[np.int64]
+    lists: Interactions
+    heads: Heads
+
+    def of(self, client: int) -> Change:
+        place = int(np.searchsorted(self.clients, client))
+        expected = softmax(self.heads.logits(np.array([place])))[0]
+        gradient = self.segments.gradient(self.lists.of(place), expected)
+        return np.arange(self.lists.n_items, dtype=np.int32), gradient
+
+    def digest(self) -> str:
+        """Of what the gradients follow from."""
+        head, state = self.heads.head, hashlib.sha256(str(self.segments.width).encode())
+        for array in (self.lists.offsets, self.lists.items, head.base, head.directions, self.heads.tastes):
+            state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()
+
+    def part(self, clients: NDArray[np.int64]) -> "SegmentVectors":
+        places = np.searchsorted(self.clients, clients)
+        lists = Interactions.from_lists([self.lists.of(int(place)).tolist() for place in places], self.lists.n_items)
+        return SegmentVectors(self.segments, clients, lists, Heads(self.heads.head, self.heads.tastes[places]))
+
+
+def cold_start(model: PFedRec, train: Interactions, rng: np.random.Generator) -> WarmStart:
+    """Random values as the learner has them, and nothing released."""
+    table = model.initial_table(train.n_items, rng)
+    return WarmStart(Heads.none(train.n_users, train.n_items), table, model.initial_functions(train.n_users, rng))
+
+
+def warm_start(
+    settings: StartSettings, features: PublicFeatures, cold: WarmStart, train: Interactions, open_sum: Sum
+) -> WarmStart:
+    """Release what the settings say, fit every device's head to it, and start the item table."""
+    users = np.arange(train.n_users)
+    opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), b"")
+    popularity, basis = opened.total[:, 0], opened.digest()
+    head = make_head(features, popularity, settings.smoothing or 0.0)
+    heads = Heads(head, fit_tastes(head, train, recency=settings.recency))
+    if not settings.segments:
+        return WarmStart(heads, cold.table, cold.functions, basis)
+    segments = Segments.of(head, settings.segments)
+    zero = np.zeros((train.n_items, 1 + segments.width), np.float32)
+    opened = open_sum("segments", zero, SegmentVectors(segments, users, train, heads), basis)
+    table = shrunk(opened.total, popularity, opened.noise)
+    functions = ScoreFunctions(GAIN * next_loadings(segments, train), np.zeros(train.n_users, np.float32))
+    return WarmStart(heads, table, functions, hashlib.sha256(basis + opened.digest()).digest())

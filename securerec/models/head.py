@@ -1,0 +1,148 @@
+"""The private head: what a device makes of its own list, the items' public features and a popularity everybody knows.
+
+Device u fits a multinomial logit over the whole catalogue, with a base score for each item and a Gaussian prior on its
+own taste for each feature. Nothing of the fit leaves the device: it is a part of PFedRec's private score function,
+which adds `w_u . e_i` to it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+from numpy.typing import NDArray
+
+from securerec.data.dataset import Dataset
+from securerec.data.interactions import Interactions
+
+Floats = NDArray[np.float32]
+
+YEAR_STEPS = (1935, 1945, 1955, 1965, 1972, 1979, 1984, 1988, 1991, 1993, 1994, 1995, 1996, 1997, 1998)
+LATER_STEPS = (2000, 2003, 2006, 2009, 2012, 2015, 2018, 2021, 2024)
+"""Further steps, for catalogues that go on; a step that no item has reached tells nothing and is left out."""
+MISSING_YEAR = 1990
+GENRE_PRECISION, YEAR_PRECISION, POPULARITY_PRECISION = 8.0, 3.0, 10.0
+"""Prior precision of a device's taste for a genre, for a step of years, and for popularity's logarithm."""
+RECENCY = 0.8
+"""The k-th newest interaction (k = 0, 1, ...) weighs (1 + k)^-RECENCY."""
+MASS = 6.0
+"""The weights of a device's n interactions add up to MASS sqrt(n)."""
+STEPS = 12
+_USERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PublicFeatures:
+    """What everybody knows of the items: `values` (n_items, d) float32, and the prior's `precision` (d,) float64."""
+
+    values: Floats
+    precision: NDArray[np.float64]
+
+
+def public_features(dataset: Dataset) -> PublicFeatures:
+    """Genres as 0 and 1, and years as steps: 1 from each of some years on. Columns that are the same for all items are
+    left out.
+    """
+    years = np.where(dataset.years > 0, dataset.years, MISSING_YEAR)
+    steps = years[:, None] >= np.array([*YEAR_STEPS, *LATER_STEPS])
+    values = np.concatenate([dataset.genres, steps], axis=1)
+    precision = np.repeat([GENRE_PRECISION, YEAR_PRECISION], [dataset.genres.shape[1], steps.shape[1]])
+    telling = values.any(axis=0) & ~values.all(axis=0)
+    return PublicFeatures(values[:, telling].astype(np.float32), precision[telling])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """The part of the score functions that everybody has alike.
+
+    base: (n_items,) float32, an item's score for somebody of whom nothing is known. directions: (n_items, d) float32,
+    features in coordinates in which the prior of a taste is the standard normal, and the curvature of the likelihood at
+    the prior's mean is diagonal.
+    """
+
+    base: Floats
+    directions: Floats
+
+    def logits(self, tastes: Floats) -> Floats:
+        """Scores (m, n_items) of devices with these tastes (m, d)."""
+        return tastes @ self.directions.T + self.base
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """Every device's: the common part, and each one's own `tastes` (n_users, d) float32, which never leave it."""
+
+    head: Head
+    tastes: Floats
+
+    def logits(self, users: NDArray[np.int64]) -> Floats:
+        """Scores (m, n_items) of some devices."""
+        return self.head.logits(self.tastes[users])
+
+    @classmethod
+    def none(cls, n_users: int, n_items: int) -> "Heads":
+        """Heads that add nothing to a score."""
+        directions, tastes = np.zeros((n_items, 0), np.float32), np.zeros((n_users, 0), np.float32)
+        return cls(Head(np.zeros(n_items, np.float32), directions), tastes)
+
+
+def make_head(features: PublicFeatures, popularity: NDArray[np.float64], smoothing: float) -> Head:
+    """From (noisy) popularity (n_items,): base = log(max(popularity, 0) + smoothing).
+
+    The base itself is one more feature: a device's taste for what is popular.
+    """
+    base = np.log(np.maximum(popularity, 0.0) + smoothing)
+    values = np.concatenate([features.values.astype(np.float64), base[:, None]], axis=1)
+    precision = np.append(features.precision, POPULARITY_PRECISION)
+    share = np.exp(base - base.max())
+    share /= share.sum()
+    centred = values - share @ values
+    covariance = (centred * share[:, None]).T @ centred
+    curvature, turn = scipy.linalg.eigh(covariance, np.diag(precision))
+    directions = centred @ turn[:, np.argsort(-curvature)]
+    return Head(base.astype(np.float32), directions.astype(np.float32))
+
+
+def weights_by_recency(interactions: Interactions, recency: float) -> NDArray[np.float64]:
+    """(n_interactions,): each user's add up to MASS sqrt(its number), newer ones weighing more."""
+    counts = interactions.counts()
+    age = np.repeat(interactions.offsets[1:], counts) - 1 - np.arange(interactions.n_interactions)
+    weights = (1.0 + age) ** -recency
+    users = interactions.users()
+    total = np.bincount(users, weights, minlength=interactions.n_users)
+    return weights * (MASS * np.sqrt(counts) / np.maximum(total, 1e-300))[users]
+
+
+def fit_tastes(head: Head, interactions: Interactions, *, recency: float = RECENCY) -> Floats:
+    """Every device's taste (n_users, d): the maximum a posteriori of its own list under the head.
+
+    argmax sum_i w_i eta_i - N log sum_j exp(eta_j) - |taste|^2 / 2 with eta = base + directions taste, w the list's
+    weights by recency and N their sum. STEPS of gradient over curvature from zero, shortened towards the end.
+    """
+    n_users = interactions.n_users
+    weights = weights_by_recency(interactions, recency)
+    lists = scipy.sparse.csr_array(
+        (weights.astype(np.float32), interactions.items, interactions.offsets), shape=(n_users, interactions.n_items)
+    )
+    # each direction's variance under the base: the likelihood's curvature at zero, for one unit of weight
+    curvature = softmax(head.base[None].copy())[0] @ np.square(head.directions)
+    mass = (MASS * np.sqrt(interactions.counts())).astype(np.float32)[:, None]
+    tastes = np.zeros((n_users, head.directions.shape[1]), np.float32)
+    for first in range(0, n_users, _USERS_AT_ONCE):
+        some = slice(first, min(first + _USERS_AT_ONCE, n_users))
+        pull = np.asarray(lists[some] @ head.directions, np.float32)
+        inverse = (1 / (1 + mass[some] * curvature)).astype(np.float32)
+        taste = tastes[some]
+        for step in range(STEPS):
+            expected = softmax(head.logits(taste)) @ head.directions
+            length = np.float32(0.7 if step < STEPS - 2 else 0.5)
+            taste += length * inverse * (pull - mass[some] * expected - taste)
+    return tastes
+
+
+def softmax(logits: Floats) -> Floats:
+    """Each row's shares, in place of the logits."""
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits
