@@ -37,14 +37,28 @@ def list_(json_file: JsonFile = None) -> None:
 
 
 @app.command()
-def fetch(name: Name, json_file: JsonFile = None) -> None:
+def fetch(
+    name: Name,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="PATH", help="A folder or zip file that holds its files: no network is used."),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
     """Download a data set, verify it and keep it in the cache folder.
 
     A stored copy that is whole is kept; a damaged one is replaced. The licence is printed first: by fetching you accept
     it. The cache folder is the platform's, or the one named by the environment variable SECUREREC_HOME.
+
+    With --from the files on your disk are verified and stored instead, and replace a stored copy. They are
+    those in GroupLens' zip: u.data, u.item and u.user for ml-100k; ratings.dat, users.dat and movies.dat for ml-1m. For
+    ml-1m a .npz file with the arrays user_id, indptr and movie_id (oldest first) may stand in for ratings.dat: then
+    there are no timestamps.
     """
     dataset, before = None, False
-    if sources.is_stored(name):
+    if from_ is not None:
+        dataset = sources.fetch_from(name, from_)
+    elif sources.is_stored(name):
         try:
             dataset, before = sources.read_stored(name), True
         except DataError as error:
@@ -54,8 +68,10 @@ def fetch(name: Name, json_file: JsonFile = None) -> None:
     if dataset is None:
         dataset = sources.fetch(name)
     path = cache.path_of(name)
-    figures = _counts(dataset) | {"file": str(path), "stored_before": before}
-    emit(figures, json_file, Text(f"{_sentence(dataset)}\n{'Already' if before else 'Now'} at {path}"))
+    figures = _counts(dataset) | {"order": dataset.tie_rule, "file": str(path), "stored_before": before}
+    lines = [_sentence(dataset), f"Order of a user's items: {dataset.tie_rule}."]
+    lines.append(f"{'Already' if before else 'Now'} at {path}")
+    emit(figures, json_file, Text("\n".join(lines)))
 
 
 @app.command()

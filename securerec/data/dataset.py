@@ -98,6 +98,14 @@ class Dataset:
             arrays.append(self.timestamps)
         return self._digest([*words, self.user_attributes], arrays)
 
+    def unordered_digest(self) -> str:
+        """sha256 (hex) of all data but the order of a user's interactions and their timestamps: equal for two sources
+        of the same data that order it differently."""
+        words = [self.name, self.interactions.n_items, self.user_ids, self.item_ids, self.titles, self.genre_names]
+        by_user = np.lexsort((self.interactions.items, self.interactions.users()))
+        arrays: list[NDArray] = [self.interactions.offsets, self.interactions.items[by_user], self.years, self.genres]
+        return self._digest([*words, self.user_attributes], arrays)
+
     @staticmethod
     def _digest(words: object, arrays: list[NDArray]) -> str:
         hasher = hashlib.sha256()

@@ -1,13 +1,15 @@
 """The data sets that are known by name, where each comes from, and `load`, which finds or fetches one."""
 
 import difflib
-import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from securerec.data import cache, download, movielens
+from securerec.data import cache, movielens_1m, origins
 from securerec.data.dataset import Dataset
+from securerec.data.local_files import Files, files_at
+from securerec.data.movielens_text import LICENCE
 from securerec.errors import DataError
 
 Notify = Callable[[str], None]
@@ -23,7 +25,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Known:
-    """A data set that can be fetched by name; `digest` pins its content whichever origin it came from."""
+    """A data set that can be fetched by name.
+
+    `digest` pins its content (`Dataset.content_digest`). Where a data set is published in two forms of which only one
+    has timestamps, `digest` pins the one without, and `unordered_digest` what any form with timestamps must agree on.
+    `from_files` reads it from files on disk.
+    """
 
     name: str
     title: str
@@ -33,44 +40,42 @@ class Known:
     interactions: int
     digest: str
     origins: tuple[Origin, ...]
+    from_files: Callable[[Files], Dataset] | None = None
+    unordered_digest: str | None = None
 
-
-_MOST_ML_100K_BYTES = 16 << 20
-_RECBOLE_FILES = {
-    "recbole/dataset_example/ml-100k/ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-    "recbole/dataset_example/ml-100k/ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-    "recbole/dataset_example/ml-100k/ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
-}
-
-
-def _ml_100k_from_grouplens() -> Dataset:
-    archive = download.get("https://files.grouplens.org/datasets/movielens/ml-100k.zip", most_bytes=_MOST_ML_100K_BYTES)
-    names = [f"ml-100k/u.{part}" for part in ("data", "item", "user")]
-    return movielens.from_grouplens(*download.members(archive, names, most_bytes=_MOST_ML_100K_BYTES))
-
-
-def _ml_100k_from_recbole() -> Dataset:
-    archive = download.wheel("recbole==1.2.1", most_bytes=_MOST_ML_100K_BYTES)
-    contents = download.members(archive, list(_RECBOLE_FILES), most_bytes=_MOST_ML_100K_BYTES)
-    for (name, expected), content in zip(_RECBOLE_FILES.items(), contents, strict=True):
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise DataError(f"{name} in the recbole wheel is not the file expected (sha256 differs)")
-    return movielens.from_recbole(*contents)
+    def is_published(self, dataset: Dataset) -> bool:
+        """Whether this is the data set as published, in one of its forms."""
+        if self.unordered_digest is not None and dataset.timestamps is not None:
+            return dataset.unordered_digest() == self.unordered_digest
+        return dataset.content_digest() == self.digest
 
 
 REGISTRY: dict[str, Known] = {
     "ml-100k": Known(
         name="ml-100k",
         title="MovieLens 100K: ratings of films, 1997 to 1998",
-        licence=movielens.LICENCE,
+        licence=LICENCE,
         users=943,
         items=1682,
         interactions=100_000,
         digest="0ca1557cb64e6a5a903c6ba1b72e51b5fc389404eda0d378d91f891895509b77",
         origins=(
-            Origin("GroupLens", _ml_100k_from_grouplens),
-            Origin("the wheel of recbole 1.2.1", _ml_100k_from_recbole),
+            Origin("GroupLens", origins.ml_100k_from_grouplens),
+            Origin("the wheel of recbole 1.2.1", origins.ml_100k_from_recbole),
         ),
+        from_files=origins.ml_100k_from_files,
+    ),
+    "ml-1m": Known(
+        name="ml-1m",
+        title="MovieLens 1M: ratings of films, 2000 to 2003",
+        licence=LICENCE,
+        users=6040,
+        items=3706,
+        interactions=1_000_209,
+        digest="457e700ce26dd0dcfcae19b4f295fb1bb1f726571ba3a3b1c27813f686cbf624",
+        origins=(Origin("GroupLens", origins.ml_1m_from_grouplens),),
+        from_files=origins.ml_1m_from_files,
+        unordered_digest="3b0f36b292e2be6731c97f239c9134d78a4a8cefecf4e3af3c74e8b0ce788641",
     ),
 }
 
@@ -93,7 +98,7 @@ def read_stored(name: str) -> Dataset:
         return cache.load_dataset(name, remedy=f"import it again (securerec data import FILE --name {name})")
     remedy = f"fetch it again (securerec data fetch {name})"
     dataset = cache.load_dataset(name, remedy=remedy)
-    if dataset.content_digest() != known.digest:
+    if not known.is_published(dataset):
         raise DataError(f"{cache.path_of(name)} is not {name} as published: {remedy}")
     return dataset
 
@@ -104,27 +109,59 @@ def fetch(name: str, *, notify: Notify = to_stderr) -> Dataset:
     `notify` receives a line for each step, the licence among them. Raises DataError when the name is not known, or
     when no origin gave the expected content (each one's reason is named).
     """
+    known = _known(name)
+    notify(f"{known.name}: licence: {known.licence}")
+    reasons = []
+    for origin in known.origins:
+        notify(f"{known.name}: fetching from {origin.label}")
+        try:
+            dataset = _checked(known, origin.read())
+        except DataError as error:
+            reasons.append(f"{origin.label}: {error}")
+            notify(f"{known.name}: {reasons[-1]}")
+            continue
+        return _stored(dataset, notify)
+    files = f", or give its files: securerec data fetch {known.name} --from FOLDER" if known.from_files else ""
+    raise DataError(
+        f"{known.name} could not be fetched. {'. '.join(reasons)}. Check the network or pip's configuration and try "
+        f"again{files}"
+    )
+
+
+def fetch_from(name: str, path: Path, *, notify: Notify = to_stderr) -> Dataset:
+    """Read a known data set from files in a folder or a zip file, verify its digest, store it and return it.
+
+    Raises DataError when the name is not known, or the files are not those published: which file, and what is wrong.
+    """
+    known = _known(name)
+    if known.from_files is None:
+        raise DataError(f"{known.name} cannot be read from files: fetch it without --from")
+    notify(f"{known.name}: licence: {known.licence}")
+    files = files_at(path, most_bytes=movielens_1m.MOST_FILE_BYTES)
+    try:
+        dataset = _checked(known, known.from_files(files))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return _stored(dataset, notify)
+
+
+def _checked(known: Known, dataset: Dataset) -> Dataset:
+    if not known.is_published(dataset):
+        raise DataError("the content is not what was published (digest differs)")
+    return dataset
+
+
+def _stored(dataset: Dataset, notify: Notify) -> Dataset:
+    notify(f"{dataset.name}: verified, stored at {cache.save_dataset(dataset)}")
+    return dataset
+
+
+def _known(name: str) -> Known:
     name = cache.canonical_name(name)
     known = REGISTRY.get(name)
     if known is None:
         raise DataError(f"{name!r} cannot be fetched: {_nearest(name, sorted(REGISTRY))}")
-    notify(f"{name}: licence: {known.licence}")
-    reasons = []
-    for origin in known.origins:
-        notify(f"{name}: fetching from {origin.label}")
-        try:
-            dataset = origin.read()
-            if dataset.content_digest() != known.digest:
-                raise DataError("the content is not what was published (digest differs)")
-        except DataError as error:
-            reasons.append(f"{origin.label}: {error}")
-            notify(f"{name}: {reasons[-1]}")
-            continue
-        notify(f"{name}: verified, stored at {cache.save_dataset(dataset)}")
-        return dataset
-    raise DataError(
-        f"{name} could not be fetched. {'. '.join(reasons)}. Check the network or pip's configuration and try again"
-    )
+    return known
 
 
 def load(name: str, *, notify: Notify = to_stderr) -> Dataset:

@@ -31,8 +31,14 @@ def mean_interval(values: NDArray[np.floating], *, level: float = 0.95) -> Inter
     if not (np.all(values >= 0) and np.all(values <= 1)):
         raise ValueError("values must lie in [0, 1]")
     z = NormalDist().inv_cdf(0.5 + level / 2)
+    centre, variance = adjusted_mean(values, z)
+    half = z * variance**0.5
+    return Interval(float(np.mean(values)), max(0.0, centre - half), min(1.0, centre + half))
+
+
+def adjusted_mean(values: NDArray[np.floating], z: float) -> tuple[float, float]:
+    """The centre and the variance of the mean that Agresti and Coull's interval at the normal quantile z uses."""
     n = len(values) + z * z
     centre = (float(np.sum(values)) + z * z / 2) / n
     variance = (float(np.sum(np.square(values))) + z * z / 2) / n - centre * centre
-    half = z * (max(variance, 0.0) / n) ** 0.5
-    return Interval(float(np.mean(values)), max(0.0, centre - half), min(1.0, centre + half))
+    return centre, max(variance, 0.0) / n

@@ -1,3 +1,4 @@
+import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,58 @@ def movie_files() -> MovieFiles:
             (r_user + "".join("\t".join(p) + "\n" for p in PEOPLE)).encode(),
         ),
     )
+
+
+FILMS_1M = [
+    (1, "Paper Lanterns (1991)", "Drama"),
+    (3, "Été à la Ferme, L' (Summer on the Farm) (1994)", "Comedy|Romance"),
+    (4, "Never Rated (1960)", "Film-Noir|Western"),
+    (7, "Little Dragon (Dragon, Le)(1982)", "Animation|Children's"),
+    (9, "2002: Silence (1968)", "Drama|Sci-Fi|War"),
+]
+PEOPLE_1M = [(1, "F", 1, 10, "48067"), (2, "M", 56, 16, "70072-1234"), (3, "M", 25, 0, "90210")]
+# user, film, rating, unix seconds; the order within a second is the file's
+RATINGS_1M = [
+    (1, 3, 5, 901), (1, 1, 3, 900), (1, 9, 4, 900),
+    (2, 9, 4, 800), (2, 7, 2, 801), (2, 1, 5, 802),
+    (3, 7, 1, 500), (3, 1, 1, 500), (3, 3, 1, 500), (3, 9, 2, 700),
+]  # fmt: skip
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    """What `numpy.savez_compressed` writes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class MovieFiles1M:
+    """The same small data set as GroupLens' three files, and with arrays in place of the ratings."""
+
+    grouplens: tuple[bytes, bytes, bytes]
+    arrays: tuple[bytes, bytes, bytes]
+
+    def with_order(self, user: int, order: list[int]) -> bytes:
+        """The arrays with the films of this user (counted from 0) in another order."""
+        with np.load(io.BytesIO(self.arrays[0])) as loaded:
+            columns = {name: loaded[name] for name in loaded.files}
+        span = slice(columns["indptr"][user], columns["indptr"][user + 1])
+        columns["movie_id"][span] = columns["movie_id"][span][order]
+        return npz_bytes(**columns)
+
+
+@pytest.fixture
+def movie_files_1m() -> MovieFiles1M:
+    ratings = "".join("::".join(map(str, row)) + "\n" for row in RATINGS_1M).encode()
+    users = "".join("::".join(map(str, row)) + "\n" for row in PEOPLE_1M).encode("latin-1")
+    movies = "".join("::".join(map(str, row)) + "\n" for row in FILMS_1M).encode("latin-1")
+    arrays = npz_bytes(
+        user_id=np.array([1, 2, 3], np.int16),
+        indptr=np.array([0, 3, 6, 10], np.int32),
+        movie_id=np.array([9, 1, 3, 9, 7, 1, 3, 7, 1, 9], np.int16),
+    )
+    return MovieFiles1M((ratings, users, movies), (arrays, users, movies))
 
 
 @pytest.fixture(autouse=True)

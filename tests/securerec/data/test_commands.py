@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from typer.testing import CliRunner
 from securerec.cli.data import app
 from securerec.cli.output import emit
 from securerec.data import cache, sources
+from securerec.data.dataset import Dataset
+from securerec.data.local_files import Files
 from securerec.data.sources import Known, Origin
 from securerec.errors import ConfigError, DataError
 
@@ -32,7 +35,11 @@ def test_an_imported_file_is_listed_described_and_loaded_by_name(events: Path) -
     shown = run("import", str(events), *IMPORT).stdout
     assert "use it with --dataset my-events" in " ".join(shown.split())
     listed = json.loads(run("list", "--json", "-").stdout)["datasets"]
-    assert [(row["name"], row["state"]) for row in listed] == [("ml-100k", "can be fetched"), ("my-events", "imported")]
+    assert [(row["name"], row["state"]) for row in listed] == [
+        ("ml-100k", "can be fetched"),
+        ("ml-1m", "can be fetched"),
+        ("my-events", "imported"),
+    ]
     figures = json.loads(run("describe", "MY-EVENTS", "--json", "-").stdout)
     assert (figures["users"], figures["items"], figures["interactions"]) == (5, 11, 30)
     assert sources.load("my-events").interactions.n_interactions == 30
@@ -85,6 +92,22 @@ def test_fetch_keeps_a_whole_copy_and_replaces_a_damaged_one(small, monkeypatch:
     again = run("fetch", "small", "--json", "-")
     assert json.loads(again.stdout)["stored_before"] is False and "damaged" in again.stderr
     assert sources.load("small").digest() == small.digest()
+
+
+def test_fetch_from_a_folder_verifies_and_replaces(small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def read(files: Files) -> Dataset:
+        return small if files["good.txt"]() == b"good" else replace(small, titles=("x", *small.titles[1:]))
+
+    entry = Known("small", "Small", "free", 3, 5, 9, small.content_digest(), (), read)
+    monkeypatch.setitem(sources.REGISTRY, "small", entry)
+    (tmp_path / "good.txt").write_bytes(b"good")
+    cache.save_dataset(replace(small, titles=("x", *small.titles[1:])))
+    figures = json.loads(run("fetch", "small", "--from", str(tmp_path), "--json", "-").stdout)
+    assert figures["stored_before"] is False and figures["order"] == small.tie_rule
+    (tmp_path / "good.txt").write_bytes(b"bad")
+    with pytest.raises(DataError, match="not what was published"):
+        run("fetch", "small", "--from", str(tmp_path))
+    assert sources.load("small").content_digest() == small.content_digest()
 
 
 def test_describe_shows_hostile_titles_as_plain_text(tmp_path: Path) -> None:

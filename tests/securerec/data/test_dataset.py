@@ -25,6 +25,21 @@ def test_digest_tells_other_interactions_and_identifiers_apart_and_ignores_title
     assert retitled.content_digest() != small.content_digest()
 
 
+def test_unordered_digest_forgets_order_and_times_and_nothing_else(small) -> None:
+    moved = replace(small, interactions=Interactions.from_lists([[3, 0, 2, 1], [2, 3], [0, 1, 3]], n_items=5))
+    untimed = replace(moved, timestamps=None)
+    assert moved.content_digest() != small.content_digest()
+    assert small.unordered_digest() == moved.unordered_digest() == untimed.unordered_digest()
+    others = [
+        replace(small, interactions=Interactions.from_lists([[0, 1, 2, 4], [3, 2], [1, 0, 3]], n_items=5)),
+        replace(small, interactions=Interactions.from_lists([[0, 1, 2], [3, 3, 2], [1, 0, 3]], n_items=5)),
+        replace(small, titles=("x", *small.titles[1:])),
+        replace(small, years=small.years + np.int16(1)),
+        replace(small, user_attributes={"gender": ("F", "F", "F")}),
+    ]
+    assert len({dataset.unordered_digest() for dataset in (small, *others)}) == 6
+
+
 @pytest.mark.parametrize(
     "change",
     [

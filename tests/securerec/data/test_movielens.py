@@ -57,7 +57,7 @@ def test_the_canonical_form_does_not_drift(movie_files) -> None:
 @pytest.mark.parametrize(
     ("part", "old", "new", "message"),
     [
-        (0, b"\t5\t", b"\tfive\t", "u.data does not hold whole numbers"),
+        (0, b"\t5\t", b"\tfive\t", "u.data, line 2: not 4 whole numbers"),
         (0, b"2\t1\t3\t900", b"2\t99\t3\t900", "ratings name item 99"),
         (0, b"2\t1\t3\t900", b"99\t1\t3\t900", "ratings name user 99"),
         (1, b"|0|0|", b"|0|2|", "u.item, line 1: genre flags"),
@@ -80,6 +80,7 @@ def test_damaged_grouplens_files_are_refused_by_name(
     ("part", "old", "new", "message"),
     [
         (0, b"rating:float\t", b"", "line 1: the columns"),
+        (0, b"\t901", b"", "ml-100k.inter, line 8: not 4 whole numbers"),
         (1, b"Comedy", b"Comedie", "line 3: unknown genre"),
         (1, "É".encode(), b"\xc9", "ml-100k.item is not utf-8"),
         (2, b"31\t", b"", "ml-100k.user, line 2: 4 fields"),

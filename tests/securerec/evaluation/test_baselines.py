@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from securerec.data.interactions import Interactions
-from securerec.evaluation.baselines import factor_scorer, half_step, ials_factors, ials_scorer, popularity_scorer
+from securerec.evaluation.baselines import (
+    damped_popularity_scorer,
+    factor_scorer,
+    half_step,
+    ials_factors,
+    ials_scorer,
+    popularity_scorer,
+)
 
 
 def two_tastes(rng, n_users=60, n_items=40, each=10):
@@ -83,6 +90,16 @@ def test_repeated_interactions_count_once():
 def test_popularity_counts_users_of_each_item_for_everybody_alike():
     scores = popularity_scorer(Interactions.from_lists([[0, 1], [1], [1, 2]], 4))(np.array([0, 2]))
     assert scores.tolist() == [[1, 3, 1, 0]] * 2
+
+
+def test_damped_popularity_adds_up_lists_of_norm_one():
+    lists = [[0, 1, 0], [1], [1, 2, 3, 0]]
+    unit = np.zeros((3, 5))
+    for user, items in enumerate(lists):
+        unit[user, items] = 1
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    scores = damped_popularity_scorer(Interactions.from_lists(lists, 5))(np.array([0, 2]))
+    assert np.allclose(scores, unit.sum(axis=0)) and scores.dtype == np.float32
 
 
 def test_factors_of_different_dimension_are_refused():
