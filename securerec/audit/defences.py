@@ -22,7 +22,7 @@ from securerec.privacy.mechanism import FixedPoint
 VIEW_ROUNDS = (1, 5, 10, 11, 30)
 """Recorded of every run: early and late ones, and two that follow one another."""
 
-Training = Literal["none", "laplace-0.1", "laplace-0.5", "local-1", "local-8", "local-64", "central-8"]
+Training = Literal["none", "laplace-0.1", "laplace-0.5", "local-1", "local-8", "local-64", "central-8", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,16 @@ DEFENCES = (
     Defence("secure sum", "none", "unprotected_upload", secure_sum=True),
     Defence("secure sum, central epsilon 8", "central-8", "noised_upload", secure_sum=True),
     Defence("secure sum, local epsilon 8", "local-8", "noised_upload", secure_sum=True),
+    Defence("the same, warm start (default)", "default", "noised_upload", secure_sum=True),
 )
+"""All but the last train PFedRec alone, so that what differs is the defence."""
 
 _PRIVACY: dict[str, dict[str, Any]] = {
     "none": {"privacy": False},
     "laplace": {"privacy": False},
     "local": {"local_epsilon": None},
     "central": {"epsilon": None},
+    "default": {},
 }
 
 
@@ -70,6 +73,7 @@ def configuration(training: Training, dataset: Dataset, seed: int, rounds: int |
     values: dict[str, Any] = {
         "seed": seed,
         "data": {"dataset": dataset.name, "sampled_negatives": max(1, min(99, untouched))},
+        "start": {} if training == "default" else {"head": False},
         "privacy": privacy,
         "training": {} if rounds is None else {"rounds": rounds},
         "protocol": {"protocol": "plain"},
@@ -111,6 +115,7 @@ def train(
     if isinstance(run, _LaplaceRun):
         run.strength, scale = float(strength), LaplaceSum.scale
     with run.folder.locked(), DevicePool(workers) as pool:
-        tracks = run.tracks(pool)
-        finished = run.play(tracks, observe, recorder_of(run, scale=scale))
+        recorder = recorder_of(run, scale=scale)
+        tracks = run.tracks(pool, recorder)
+        finished = run.play(tracks, observe, recorder)
         return results.utility(run, finished, tracks)

@@ -14,11 +14,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.epsilon import Claim, EpsilonBound, one_run, one_shot, worst_pair
+from attacks.epsilon.claims import CONFIDENCE
 from attacks.epsilon.worst_pair import Pair, Vector
 from securerec.federation.promise import Promise
 from securerec.privacy.accounting import REPLACE, ZERO_OUT, Cost, central_epsilon, local_epsilon
@@ -33,6 +35,8 @@ _VALUES = 30_000_000  # coordinates noised by an audit of uploads
 _SUM_VALUES, _SUM_UPLOADS = 300_000_000, 40_000  # coordinates and uploads noised by an audit of sums
 _MOST_CANARIES = 512
 _LABEL = "audit"
+ERROR, _METHODS = 0.01, 11
+"""Chance that any of a whole audit's bounds is beyond the truth, and how many bounds it has at most."""
 
 Update = tuple[NDArray[np.int32], NDArray[np.float32]]
 MakeKey = Callable[[bytes], NoiseKey]
@@ -44,27 +48,36 @@ def simulated_key(secret: bytes) -> NoiseKey:
     return NoiseKey(secret, reproducible=True)
 
 
-def audit_epsilon(promise: Promise, *, rounds: int, seed: int, make_key: MakeKey = simulated_key) -> list[EpsilonBound]:
-    """Hold a run's mechanism to what its ledger claims: each method's lower bound, empty for a run without privacy.
+def audit_epsilon(
+    promise: Promise, *, rounds: int, seed: int, release: str = "round", make_key: MakeKey = simulated_key
+) -> list[EpsilonBound]:
+    """Hold a kind of release to what a ledger claims of it: each method's lower bound, empty without privacy.
 
     Local claims: of one upload, and of one client's uploads in two rounds, which noise used twice would give away.
     Central claims: of one opened sum and, for two survivors or more, of all rounds' sums (of as many as the budget
-    allows). rounds: of the run. make_key: how a device makes the key that its noise grows from, given 32 random bytes.
-    The same seed gives the same bounds. Each bound has a confidence of its own: among all of them, one may be
-    beyond the exact epsilon of a sound mechanism's noise by chance.
+    allows). rounds: how often the kind is released; release: its name. make_key: how a device makes the key that its
+    noise grows from, given 32 random bytes. The same seed gives the same bounds, which hold together with a confidence
+    of 1 - ERROR.
     """
     if not isinstance(promise.quantiser, Mechanism):
         return []
-    rng = np.random.default_rng([seed, 0xE9])
-    bounds = [
-        *audit_uploads(promise, rounds=1, rng=rng, make_key=make_key),
-        *audit_uploads(promise, rounds=2, rng=rng, make_key=make_key),
-        *audit_sum(promise, rng=rng, make_key=make_key),
-    ]
+    rng, confidence = np.random.default_rng([seed, 0xE9]), 1 - ERROR / _METHODS
+    audited = partial(_audited, promise=promise, rng=rng, make_key=make_key, confidence=confidence)
+    bounds = audited(audit_uploads, rounds=1) + audited(audit_sum)
+    if rounds > 1 and not promise.quantiser.nonnegative:
+        bounds += audited(audit_uploads, rounds=2)
     if _room_for_canaries(promise) >= 2:
-        bounds.append(audit_one_run(promise, rounds=rounds, rng=rng, make_key=make_key))
-        bounds.append(audit_one_shot(promise, rounds=rounds, rng=rng, make_key=make_key))
-    return bounds
+        bounds += audited(audit_one_run, rounds=rounds)
+        if not promise.quantiser.nonnegative:
+            bounds += audited(audit_one_shot, rounds=rounds)
+    return [dataclasses.replace(bound, setting=f"{release}: {bound.setting}") for bound in bounds]
+
+
+def _audited(
+    method: Callable[..., list[EpsilonBound] | EpsilonBound], promise: Promise, **named: Any
+) -> list[EpsilonBound]:
+    found = method(promise, **named)
+    return found if isinstance(found, list) else [found]
 
 
 def audit_uploads(
@@ -74,6 +87,7 @@ def audit_uploads(
     rng: np.random.Generator,
     draws: int = LOCAL_DRAWS,
     make_key: MakeKey = simulated_key,
+    confidence: float = CONFIDENCE,
     known_key: NoiseKey | None = None,
 ) -> list[EpsilonBound]:
     """The worst pairs of one client's uploads in that many rounds, against whoever opens them.
@@ -85,24 +99,29 @@ def audit_uploads(
     mechanism = _mechanism(promise)
     draws = min(draws, max(500, _VALUES // (mechanism.dimension * rounds)))
     signs = (-1.0) ** np.arange(rounds)[:, None]
-    pairs = [
-        Pair(name, signs * update, -signs * update)
-        for name, update in (
-            ("few large coordinates", _few_large(mechanism, rng)),
-            ("all coordinates alike", _all_alike(mechanism)),
-        )
-    ]
+    few, all_alike = _few_large(mechanism, rng), _all_alike(mechanism)
+    if mechanism.nonnegative:
+        # nothing is further apart than vectors without a common coordinate; where all are large there is no such pair
+        pairs = [Pair("few large coordinates or others", few[None], np.roll(few, np.count_nonzero(few))[None])]
+    else:
+        named = (("few large coordinates", few), ("all coordinates alike", all_alike))
+        pairs = [Pair(name, signs * update, -signs * update) for name, update in named]
     setting = f"{_count(rounds, 'upload')} of one client, {mechanism.dimension} values"
     if known_key is not None:
         setting += ", adversary with a noise key"
     return worst_pair.audit(
         partial(_project_uploads, mechanism, make_key, known_key), pairs, local_claim(promise, rounds),
-        draws=draws, rng=rng, setting=setting,
+        draws=draws, rng=rng, setting=setting, confidence=confidence,
     )  # fmt: skip
 
 
 def audit_sum(
-    promise: Promise, *, rng: np.random.Generator, draws: int = CENTRAL_DRAWS, make_key: MakeKey = simulated_key
+    promise: Promise,
+    *,
+    rng: np.random.Generator,
+    draws: int = CENTRAL_DRAWS,
+    make_key: MakeKey = simulated_key,
+    confidence: float = CONFIDENCE,
 ) -> list[EpsilonBound]:
     """The worst pair of one opened sum: a client's update is the largest there is, or zero.
 
@@ -116,12 +135,18 @@ def audit_sum(
     pair = Pair("a client's largest update or none", _all_alike(small)[None], None)
     return worst_pair.audit(
         partial(_project_sums, small, survivors, make_key), [pair], central_claim(promise, 1),
-        draws=draws, rng=rng, setting=f"sum of {survivors} clients, {_count(size, 'value')} of {mechanism.dimension}",
+        draws=draws, rng=rng, confidence=confidence,
+        setting=f"sum of {survivors} clients, {_count(size, 'value')} of {mechanism.dimension}",
     )  # fmt: skip
 
 
 def audit_one_run(
-    promise: Promise, *, rounds: int, rng: np.random.Generator, make_key: MakeKey = simulated_key
+    promise: Promise,
+    *,
+    rounds: int,
+    rng: np.random.Generator,
+    make_key: MakeKey = simulated_key,
+    confidence: float = CONFIDENCE,
 ) -> EpsilonBound:
     """One-run canaries in the sums of all rounds: clients with coordinates of their own, which take part or not.
 
@@ -141,11 +166,16 @@ def audit_one_run(
         return total.reshape(canaries, size).sum(axis=1) / math.sqrt(size)
 
     setting = f"{_count(opened, 'sum')} of {survivors} clients, {small.dimension} values of {mechanism.dimension}"
-    return one_run.audit(run, canaries, central_claim(promise, opened), rng=rng, setting=setting)
+    return one_run.audit(run, canaries, central_claim(promise, opened), rng=rng, setting=setting, confidence=confidence)
 
 
 def audit_one_shot(
-    promise: Promise, *, rounds: int, rng: np.random.Generator, make_key: MakeKey = simulated_key
+    promise: Promise,
+    *,
+    rounds: int,
+    rng: np.random.Generator,
+    make_key: MakeKey = simulated_key,
+    confidence: float = CONFIDENCE,
 ) -> EpsilonBound:
     """One-shot canaries in the sums of all rounds, whose total is the model's change. All values are drawn."""
     mechanism, survivors = _mechanism(promise), promise.min_honest
@@ -163,13 +193,14 @@ def audit_one_shot(
 
     setting = f"{_count(opened, 'sum')} of {survivors} clients, {mechanism.dimension} values"
     claim = central_claim(promise, opened)
-    return one_shot.audit(run, mechanism.dimension, canaries, claim, rng=rng, setting=setting)
+    return one_shot.audit(run, mechanism.dimension, canaries, claim, rng=rng, setting=setting, confidence=confidence)
 
 
 def local_claim(promise: Promise, rounds: int) -> Claim:
     """What the ledger claims of one client's uploads in that many rounds."""
     events = _events(promise, rounds)
-    cost = Cost.local(sensitivity=events[0].sensitivity, client_sigma=events[0].client_sigma)
+    first = events[0]
+    cost = Cost.local(sensitivity=first.sensitivity, client_sigma=first.client_sigma, nonnegative=first.nonnegative)
     epsilon = local_epsilon(events, delta=promise.delta)
     return Claim(epsilon.unit, REPLACE, promise.delta, epsilon.epsilon, math.sqrt(rounds) / cost.noise_multiplier)
 

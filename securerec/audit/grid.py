@@ -22,7 +22,7 @@ from attacks.goals.sums import SUM_OF
 from attacks.registry import Attack, all_attacks
 from attacks.views import Kind
 from securerec.audit.defences import DEFENCES, Defence, Training, configuration, train
-from securerec.audit.recording import recorded_case
+from securerec.audit.recording import named, recorded_cases
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 from securerec.federation.run import Progress
@@ -95,11 +95,13 @@ class _Group:
             if _read(_findings_file(self.folder, defence)) is not None:
                 continue
             found: list[Finding] = []
-            for case, attacks in seen_under(defence, recorded_case(path / "views")):
-                found += run_attacks(
-                    case, seed=self.seed, attacks=attacks,
-                    before=lambda attack, name=defence.name: step(f"{name}: {attack.name}"),  # type: ignore[misc]
-                )  # fmt: skip
+            for release, recorded in recorded_cases(path / "views").items():
+                for case, attacks in seen_under(defence, recorded):
+                    reached = run_attacks(
+                        case, seed=self.seed, attacks=attacks,
+                        before=lambda attack, name=defence.name: step(f"{name}: {attack.name}"),  # type: ignore[misc]
+                    )  # fmt: skip
+                    found += named(reached, release)
             seen = {defence.uploads, "opened_sum", SUM_OF[defence.uploads]}
             _write(_findings_file(self.folder, defence), [each.to_json() for each in found if each.view in seen])
         if not keep_views:

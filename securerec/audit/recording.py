@@ -1,19 +1,23 @@
 """Writes what adversaries saw of a round, for the auditor. These files are the secret that the run protects."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from attacks import storage
+from attacks import Finding, storage
 from attacks.case import Case, LocalTraining, Public
 from attacks.views import DenseUploads, Kind, Labels, OpenedSum, RowUploads, Truth, UploadView
 from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
 from securerec.federation.run import Run
+from securerec.federation.summing import OpenedSum as Opened
 from securerec.federation.track import RoundOutcome, TrackState
 from securerec.models.pfedrec import PFedRec
 from securerec.privacy.mechanism import Mechanism
+from securerec.training.cohort import Table
+from securerec.training.updates import Updates
 
 TRUTH_FILE = "truth.safetensors"
 PUBLIC_FILE = "public.safetensors"
@@ -53,25 +57,33 @@ class ViewRecorder:
 
     def __call__(self, before: TrackState, outcome: RoundOutcome) -> None:
         """Record the round that led from `before` to the outcome's state."""
-        update, opened, shape = outcome.update, outcome.opened, before.table.shape
-        parts = [update.of(client) for client in range(len(update.counts))]
-        rows = RowUploads.from_lists(self._clients, [rows for rows, _ in parts], [delta for _, delta in parts])
-        self._write("unprotected_upload", before, rows)
-        if opened.recorded is not None and self._noised:
-            noised = (opened.recorded.astype(np.float32) / np.float32(self._scale)).reshape(-1, *shape)
-            self._write("noised_upload", before, DenseUploads(self._clients, noised))
-        total = (opened.total / self._scale).astype(np.float32).reshape(shape)
-        self._write("opened_sum", before, OpenedSum(self._clients, total))
+        self._record(self.folder, before.round_number + 1, before.table, outcome.update, outcome.opened, self._scale)
 
-    def _write(self, kind: Kind, before: TrackState, uploads: DenseUploads | RowUploads | OpenedSum) -> None:
-        number = before.round_number + 1
-        view = UploadView(kind, number, before.table, self._popularity, self._population, uploads)
-        storage.save(self.folder / f"round-{number:06d}-{kind}.safetensors", view)
+    def release(self, name: str, table: Table, updates: Updates, opened: Opened, scale: float) -> None:
+        """Record a release of the warm start, in a folder of its own. table: what devices were sent; scale: integers to
+        a unit.
+        """
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._record(folder, 1, table, updates, opened, scale)
+
+    def _record(self, folder: Path, number: int, table: Table, updates: Updates, opened: Opened, scale: float) -> None:
+        def write(kind: Kind, uploads: DenseUploads | RowUploads | OpenedSum) -> None:
+            view = UploadView(kind, number, table, self._popularity, self._population, uploads)
+            storage.save(folder / f"round-{number:06d}-{kind}.safetensors", view)
+
+        parts = [updates.of(client) for client in range(len(self._clients))]
+        rows = RowUploads.from_lists(self._clients, [rows for rows, _ in parts], [delta for _, delta in parts])
+        write("unprotected_upload", rows)
+        if opened.recorded is not None and self._noised:
+            noised = (opened.recorded.astype(np.float32) / np.float32(scale)).reshape(-1, *table.shape)
+            write("noised_upload", DenseUploads(self._clients, noised))
+        write("opened_sum", OpenedSum(self._clients, (opened.total / scale).astype(np.float32).reshape(table.shape)))
 
 
 def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
     """Records a run's views in its folder. scale: that of its sums, noised, where it is not its promise's."""
-    promise = run.promises["round"]
+    promise = list(run.promises.values())[-1]
     quantiser, noised = promise.quantiser, scale is not None or isinstance(promise.quantiser, Mechanism)
     return ViewRecorder(
         run.folder.views, run.dataset, run.split.train, run.config.training.model(),
@@ -89,7 +101,16 @@ def view_bytes(config: Config, dataset: Dataset) -> int:
     samples = np.diff(dataset.interactions.offsets) * (1 + config.training.negatives)
     touched = int(np.minimum(samples, n_items).sum()) * (4 * dim + 4)
     dense = 4 * n_users * n_items * dim if config.privacy.privacy else 0
-    return len(views) * (touched + dense + 3 * 4 * n_items * dim)
+    copies = 2 if config.privacy.privacy else 1
+    released = sum(4 * n_users * n_items * width * copies for width in start_widths(config).values())
+    return len(views) * (touched + dense + 3 * 4 * n_items * dim) + released
+
+
+def start_widths(config: Config) -> dict[str, int]:
+    """Columns of each release of the warm start, by name."""
+    start = config.start
+    widths = {"popularity": 1, "segments": 1 + (start.segments or 0)}
+    return {name: width for name, width in widths.items() if start.head and (name != "segments" or start.segments)}
 
 
 def truth_of(dataset: Dataset, train: Interactions) -> Truth:
@@ -115,11 +136,20 @@ def public_of(dataset: Dataset, model: PFedRec, min_survivors: int) -> Public:
     return Public(dataset.genres if dataset.genre_names else None, dataset.genre_names, training, min_survivors)
 
 
-def recorded_case(folder: Path) -> Case:
-    """What was recorded in a run's folder of views. Raises ViewError, naming the file."""
-    files = sorted(folder.glob("round-*.safetensors"))
+def recorded_cases(folder: Path) -> dict[str, Case]:
+    """What was recorded in a run's folder of views, by what was released: of its warm start, and "rounds".
+
+    Raises ViewError, naming the file.
+    """
     truth, public = storage.load_truth(folder / TRUTH_FILE), storage.load_public(folder / PUBLIC_FILE)
-    return Case(storage.recording(files), truth, public)
+    places = {place.name: place for place in sorted(folder.iterdir()) if place.is_dir()} | {"rounds": folder}
+    files = {name: sorted(place.glob("round-*.safetensors")) for name, place in places.items()}
+    return {name: Case(storage.recording(found), truth, public) for name, found in files.items() if found}
+
+
+def named(findings: list[Finding], release: str) -> list[Finding]:
+    """Findings on a release of the warm start say so in their target; those on rounds are left alone."""
+    return findings if release == "rounds" else [replace(it, target=f"{it.target}, {release}") for it in findings]
 
 
 def _labels(values: tuple[str, ...]) -> Labels:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from attacks import Finding, run_attacks
 from attacks.attempts import Attempt
 from attacks.crypto.attempts import run_attempts
 from attacks.epsilon import EpsilonBound
+from attacks.registry import Attack
 from securerec.audit.epsilon import audit_epsilon
 from securerec.audit.lying_server import GUARDS, Stage, audit_lying_server
-from securerec.audit.recording import recorded_case
+from securerec.audit.recording import named, recorded_cases
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 from securerec.federation.folder import RunFolder
@@ -47,22 +49,32 @@ class RunAudit:
         }
 
 
+def _say(step: Callable[[str], None], what: str, attack: Attack[Any, Any]) -> None:
+    step(f"{what}: {attack.name}")
+
+
 def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[[str], None]) -> RunAudit:
     """Attack all that a run promised. step: told what goes on.
 
     Raises RunError for a run without recorded views, ViewError for files that are not sound.
     """
     config = folder.config()
-    if not any(folder.views.glob("round-*")):
+    if not any(folder.views.rglob("round-*")):
         raise RunError(f"{folder.path} has no recorded views: run again with --record-views (they are secret data)")
-    case = recorded_case(folder.views)
-    findings = run_attacks(case, seed=seed, before=lambda attack: step(f"attacking what was recorded: {attack.name}"))
+    findings: list[Finding] = []
+    for release, case in recorded_cases(folder.views).items():
+        found = run_attacks(case, seed=seed, before=partial(_say, step, f"attacking the {release}"))
+        findings += named(found, release)
 
-    rounds, interactions = config.training.rounds or 1, dataset.interactions
-    step("bounding the mechanism's epsilon from below")
+    rounds, interactions = config.training.rounds or 0, dataset.interactions
+    bounds: list[EpsilonBound] = []
     releases = planned(config, interactions.n_items)
-    promise = make_promises(config.privacy, releases, cohort=interactions.n_users, noise_source="seed")["round"]
-    bounds = audit_epsilon(promise, rounds=rounds, seed=seed)
+    promises = make_promises(config.privacy, releases, cohort=interactions.n_users, noise_source="seed")
+    for planned_release in releases:
+        step(f"bounding the epsilon of {planned_release.name} from below")
+        bounds += audit_epsilon(
+            promises[planned_release.name], rounds=planned_release.count, seed=seed, release=planned_release.name
+        )
 
     protocol = config.protocol.protocol
     step("playing a server that lies")

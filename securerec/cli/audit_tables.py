@@ -50,8 +50,8 @@ def _broken(audit: RunAudit) -> list[RenderableType]:
 def _bounds_table(bounds: Sequence[EpsilonBound]) -> Table:
     table = Table(
         title="Epsilon from below, beside what is claimed", title_justify="left",
-        caption="Lower bounds at 95% each. Claimed: by the run's accountant; exact: of the stated noise. One bound in "
-        "20 is above the exact figure by chance; if another --seed has it there too, there is less noise than stated.",
+        caption="Lower bounds, at 99% all together for each kind of release. Claimed: by the run's accountant, of these "
+        "releases alone; exact: of the stated noise.",
         caption_justify="left",
     )  # fmt: skip
     for column in ("method", "claimed", "exact", "at least"):

@@ -96,13 +96,17 @@ class Origin:
         2012: P(|X| > sigma (sqrt d + sqrt 2t)) <= exp(-t).
         """
         unit = server_lr / quantiser.scale
-        noise = quantiser.client_sigma / math.sqrt(min_survivors)
+        noise = quantiser.tail_sigma(max_clients=min_survivors, min_clients=min_survivors) / math.sqrt(min_survivors)
         coordinate = quantiser.value_bound + noise * tail_factor(quantiser.dimension)
         if isinstance(quantiser, FixedPoint):
             whole = coordinate * math.sqrt(quantiser.dimension)
             return cls(table, unit * coordinate, unit * whole, noised=False, rounds=rounds)
         t = math.log(ROUNDS_PER_KEY) + FAILURE_BITS * math.log(2)
-        whole = quantiser.sensitivity + noise * (math.sqrt(quantiser.dimension) + math.sqrt(2 * t))
+        spread = math.sqrt(quantiser.dimension) + math.sqrt(2 * t)
+        if type(quantiser) is not Mechanism:
+            # what is not a discrete Gaussian is held by its coordinates alone
+            spread = math.sqrt(quantiser.dimension) * tail_factor(quantiser.dimension)
+        whole = quantiser.sensitivity + noise * spread
         return cls(table, unit * coordinate, unit * whole, noised=True, rounds=rounds)
 
 

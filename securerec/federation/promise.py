@@ -84,7 +84,7 @@ class Promise:
             max_clients=cohort,
             min_clients=self.min_survivors,
             value_bound=self.quantiser.value_bound,
-            noise_sigma=self.quantiser.client_sigma,
+            noise_sigma=self.quantiser.tail_sigma(max_clients=cohort, min_clients=self.min_survivors),
         )
 
 

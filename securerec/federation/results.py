@@ -35,7 +35,7 @@ def execute(run: Run, workers: int, observe: Observer, record: Recorder | None =
     """
     with run.folder.locked():
         with DevicePool(workers) as pool:
-            tracks = run.tracks(pool)
+            tracks = run.tracks(pool, record)
             finished = run.play(tracks, observe, record)
         started = time.perf_counter()
         results = conclude(run, finished, tracks)
@@ -88,8 +88,9 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         results,
         {"item_table": clean.table, "base": clean.heads.head.base, "directions": clean.heads.head.directions},
         {
-            "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases, "broadcast": clean.broadcast,
-            "cuts": clean.changes.cuts, "rows": clean.changes.rows, "change": clean.changes.delta, "own_share": shares,
+            "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases,
+            "broadcast": clean.broadcast, "cuts": clean.changes.cuts, "rows": clean.changes.rows,
+            "change": clean.changes.delta, "own_share": shares,
         },
     )  # fmt: skip
     return results

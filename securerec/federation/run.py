@@ -1,7 +1,6 @@
 """A run from its configuration to its figures: the rounds, their record, and going on after an interruption."""
 
 import hashlib
-import math
 import os
 import time
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +17,17 @@ import protocols
 from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_out
-from securerec.errors import DataError, PrivacyError, RunError
+from securerec.errors import DataError, RunError
 from securerec.federation.folder import RunFolder
-from securerec.federation.guards import Origin
 from securerec.federation.pool import DevicePool
 from securerec.federation.promise import Promise, make_promises, planned
-from securerec.federation.summing import SecureSum, clear_sum
+from securerec.federation.releases import Releases
+from securerec.federation.summing import OpenedSum
 from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState
-from securerec.federation.warm_start import NoisySum, WarmStart, cold_start, warm_start
+from securerec.federation.warm_start import WarmStart, cold_start, warm_start
 from securerec.models.head import public_features
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
+from securerec.privacy.accounting import Epsilon, central_epsilon
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, Table
 from securerec.training.draws import Sampler
@@ -52,7 +51,18 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
-Recorder = Callable[[TrackState, RoundOutcome], None]
+
+
+class Recorder(Protocol):
+    """Told what was uploaded, where it is to be recorded."""
+
+    def __call__(self, before: TrackState, outcome: RoundOutcome) -> None:
+        """A round, from the state before it."""
+        ...
+
+    def release(self, name: str, table: Table, updates: Updates, opened: OpenedSum, scale: float) -> None:
+        """A release before the rounds; see `RecordRelease`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +98,12 @@ class Run:
         )
         self.noise_key, self._training_key = folder.noise_key(), folder.training_key()
         self.promises: dict[str, Promise] = make_promises(
-            self.config.privacy, planned(self.config, dataset.interactions.n_items), cohort=self.cohort,
+            self.config.privacy,
+            planned(self.config, dataset.interactions.n_items),
+            cohort=self.cohort,
             noise_source=self.noise_key.source,
-        )  # fmt: skip
+        )
+        self.releases = Releases(folder, self.config, self.promises, self.noise_key, self.run_id, self.cohort)
 
     @classmethod
     def create(cls, path: Path, config: Config, dataset: Dataset) -> Self:
@@ -119,7 +132,7 @@ class Run:
         """The central epsilon of everything in the ledger."""
         return central_epsilon(self.folder.ledger.events(), delta=self.config.privacy.delta)
 
-    def start(self, pool: DevicePool) -> WarmStart:
+    def start(self, pool: DevicePool, record: Recorder | None) -> WarmStart:
         """Where round 1 starts. Releases what is missing of the warm start; what was opened before is not asked again.
 
         Everybody can compute the initial values, since their seed is public.
@@ -129,34 +142,8 @@ class Run:
         if not self.config.start.head:
             return cold
         features = public_features(self.dataset)
-        return warm_start(self.config.start, features, cold, train, partial(self._open, pool))
-
-    def _open(self, pool: DevicePool, name: str, table: Table, updates: Updates, basis: bytes) -> NoisySum:
-        """A release of the warm start: from the folder, where it was opened before, or from the devices."""
-        quantiser = self.promises[name].quantiser
-        opened = self.folder.start_sum(name)
-        if opened is None:
-            self._spend(name, name, updates)
-            if isinstance(quantiser, FixedPoint) and self.config.protocol.protocol == "plain":
-                opened = clear_sum(quantiser, updates, self.cohort)
-            else:
-                opened = self._secure_sum(name, name, self.config.protocol.protocol, pool, table, basis)(table, updates, 1)
-            self.folder.write_start_sum(name, opened)
-        noise = quantiser.client_sigma * math.sqrt(opened.survivors) / quantiser.scale
-        return NoisySum(opened.total.reshape(table.shape) / quantiser.scale, noise)
-
-    def _secure_sum(
-        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes
-    ) -> SecureSum:
-        promise = self.promises[name]
-        origin = Origin.of(
-            table, promise.quantiser, min_survivors=promise.min_survivors, server_lr=self.config.training.server_lr,
-            rounds=self.rounds if name == "round" else 1,
-        )  # fmt: skip
-        return SecureSum(
-            protocol, promise.spec(self.cohort), promise.quantiser, self.noise_key, pool, run_id=self.run_id,
-            label=label, origin=origin, folder=self.folder.path, basis=basis,
-        )  # fmt: skip
+        open_sum = partial(self.releases.open, pool, record.release if record else None)
+        return warm_start(self.config.start, self.config.training.model(), features, cold, train, open_sum)
 
     def summing(self, rule: str, pool: DevicePool, start: WarmStart) -> Summing | FixedPoint | None:
         """How a track's updates are summed; None in a run without rounds."""
@@ -166,7 +153,7 @@ class Run:
         protocol = self.config.protocol.protocol if rule == "clean" else "plain"
         if isinstance(quantiser, FixedPoint) and protocol == "plain":
             return quantiser
-        return self._secure_sum("round", rule, protocol, pool, start.table, start.basis)
+        return self.releases.secure_sum("round", rule, protocol, pool, start.table, start.basis)
 
     def _track(self, rule: str, pool: DevicePool, start: WarmStart) -> Track:
         """The run's own track ("clean"), or its twin ("published") whose negatives avoid the held-out items.
@@ -185,12 +172,16 @@ class Run:
             validation=self.candidates.validation,
             cutoffs=config.evaluation.cutoffs,
             kept_scoring=kept_scoring if config.evaluation.keep == "best" else None,
+            noise=self.promises["round"].quantiser.client_sigma if self.rounds else 0.0,
         )
 
-    def tracks(self, pool: DevicePool) -> dict[str, Track]:
-        """The run's tracks by their rule for training negatives, from where the warm start has brought them."""
+    def tracks(self, pool: DevicePool, record: Recorder | None = None) -> dict[str, Track]:
+        """The run's tracks by their rule for training negatives, from where the warm start has brought them.
+
+        record: told of the warm start's releases, where they are not yet opened.
+        """
         rules = ("clean", "published") if self.config.evaluation.published else ("clean",)
-        start = self.start(pool)
+        start = self.start(pool, record)
         return {rule: self._track(rule, pool, start) for rule in rules}
 
     def play(self, tracks: dict[str, Track], observe: Observer, record: Recorder | None = None) -> Finished:
@@ -211,7 +202,8 @@ class Run:
         for round_number in range(states["clean"].round_number + 1, self.rounds + 1):
             started = time.perf_counter()
             outcome = tracks["clean"].run_round(
-                states["clean"], before_upload=partial(self._spend, "round", f"round {round_number}"),
+                states["clean"],
+                before_upload=partial(self.releases.spend, "round", f"round {round_number}"),
                 record=round_number in wanted,
             )
             if record is not None and round_number in wanted:
@@ -243,29 +235,6 @@ class Run:
             )  # fmt: skip
         sizes = {"round": metrics[-1]["upload_bytes"]} if metrics else {}
         return Finished(states, self.folder.start_sizes() | sizes, sum(line["saturated"] for line in metrics))
-
-    def _spend(self, name: str, label: str, updates: Updates) -> None:
-        """Write a release's event before its first upload leaves; it stays spent whatever happens then.
-
-        After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
-        PrivacyError when that would exceed the epsilon the run was begun with.
-        """
-        settings, ledger, digest = self.config.privacy, self.folder.ledger, updates.digest()
-        attempts = self.folder.attempts(label)
-        if digest not in attempts:
-            attempts.append(digest)
-        attempt = attempts.index(digest) + 1
-        event = self.promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
-        known = ledger.events()
-        after = (*known, *(() if event in known else (event,)))
-        for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
-            if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
-                raise PrivacyError(
-                    f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "
-                    "uploads differ from those that left before the run was interrupted"
-                )
-        self.folder.write_attempts(label, attempts)
-        ledger.append(event)
 
     @property
     def headline(self) -> str:

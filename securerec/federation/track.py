@@ -1,5 +1,6 @@
 """One model on its way through the rounds: broadcast, local training, sum, server step, evaluation on validation."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from securerec.evaluation.protocols import Ranks
 from securerec.federation.summing import OpenedSum
 from securerec.federation.warm_start import WarmStart
 from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.shrinkage import wiener
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
 from securerec.training.draws import Draws
@@ -85,14 +87,18 @@ class Track:
         validation: NDArray[np.int32],
         cutoffs: tuple[int, ...],
         kept_scoring: str | None,
+        noise: float = 0.0,
     ) -> None:
         """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself; None for a track
         without rounds.
 
-        `start`: where round 1 starts. `training_key`, the devices' own, seeds their draws. `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round
-        with the best validation HR under it is kept, else the last.
+        `start`: where round 1 starts; after a warm start the server takes of a round's mean what is more than noise.
+        `noise`: deviation of one client's noise, in its integers. `training_key`, the devices' own, seeds their draws.
+        `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round with the
+        best validation HR under it is kept, else the last.
         """
         self.trainer, self.summing = trainer, summing
+        self._noise = noise
         self._start, self._training_key, self._server_lr = start, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
@@ -135,6 +141,8 @@ class Track:
         elif summed is not None:
             opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, None, summed.saturated)
         mean = opened.total.reshape(state.table.shape) / (opened.survivors * summing.scale)
+        if self._start.popularity is not None:
+            mean = wiener(mean, self._noise / (math.sqrt(opened.survivors) * summing.scale), self._start.popularity)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
         validation = self._validate(state.table, table, functions, update)

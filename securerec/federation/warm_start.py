@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from securerec.config import StartSettings
 from securerec.data.interactions import Interactions
-from securerec.federation.summing import OpenedSum
-from securerec.models.head import Heads, PublicFeatures, fit_tastes, make_head, softmax
+from securerec.models.head import Heads, PublicFeatures, calibrated_biases, fit_tastes, make_head, softmax
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.models.segments import GAIN, Segments, next_loadings, shrunk
 from securerec.training.cohort import Table
 from securerec.training.updates import Change, RowUpdates, Updates, digest_of
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoisySum:
@@ -40,13 +40,15 @@ Sum = Callable[[str, Table, Updates, bytes], NoisySum]
 class WarmStart:
     """Where round 1 starts: the devices' heads, the item table and every device's score function.
 
-    basis: digest of all that was opened for it, 32 bytes; empty if nothing was.
+    basis: digest of all that was opened for it, 32 bytes; empty if nothing was. popularity: (n_items,) as it was
+    released, None if it was not.
     """
 
     heads: Heads
     table: Table
     functions: ScoreFunctions
     basis: bytes = b""
+    popularity: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +107,12 @@ def cold_start(model: PFedRec, train: Interactions, rng: np.random.Generator) ->
 
 
 def warm_start(
-    settings: StartSettings, features: PublicFeatures, cold: WarmStart, train: Interactions, open_sum: Sum
+    settings: StartSettings,
+    model: PFedRec,
+    features: PublicFeatures,
+    cold: WarmStart,
+    train: Interactions,
+    open_sum: Sum,
 ) -> WarmStart:
     """Release what the settings say, fit every device's head to it, and start the item table."""
     users = np.arange(train.n_users)
@@ -113,11 +120,12 @@ def warm_start(
     popularity, basis = opened.total[:, 0], opened.digest()
     head = make_head(features, popularity, settings.smoothing or 0.0)
     heads = Heads(head, fit_tastes(head, train, recency=settings.recency))
+    biases = calibrated_biases(heads, model.negatives)
     if not settings.segments:
-        return WarmStart(heads, cold.table, cold.functions, basis)
+        return WarmStart(heads, cold.table, ScoreFunctions(cold.functions.weights, biases), basis, popularity)
     segments = Segments.of(head, settings.segments)
     zero = np.zeros((train.n_items, 1 + segments.width), np.float32)
     opened = open_sum("segments", zero, SegmentVectors(segments, users, train, heads), basis)
     table = shrunk(opened.total, popularity, opened.noise)
-    functions = ScoreFunctions(GAIN * next_loadings(segments, train), np.zeros(train.n_users, np.float32))
-    return WarmStart(heads, table, functions, hashlib.sha256(basis + opened.digest()).digest())
+    functions = ScoreFunctions(GAIN * next_loadings(segments, train), biases)
+    return WarmStart(heads, table, functions, hashlib.sha256(basis + opened.digest()).digest(), popularity)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.special
 from numpy.typing import NDArray
 
 from securerec.data.dataset import Dataset
@@ -138,6 +139,20 @@ def fit_tastes(head: Head, interactions: Interactions, *, recency: float = RECEN
             length = np.float32(0.7 if step < STEPS - 2 else 0.5)
             taste += length * inverse * (pull - mass[some] * expected - taste)
     return tastes
+
+
+def calibrated_biases(heads: Heads, negatives: int) -> Floats:
+    """(n_users,): what makes a head's scores the logits of local training's task, to tell an item of the list from
+    `negatives` items drawn uniformly.
+
+    An item that the head gives the share p of the next choice is the positive with odds p n_items / negatives.
+    """
+    n_users, n_items = len(heads.tastes), len(heads.head.base)
+    biases = np.empty(n_users, np.float32)
+    for first in range(0, n_users, _USERS_AT_ONCE):
+        some = np.arange(first, min(first + _USERS_AT_ONCE, n_users))
+        biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(heads.logits(some), axis=1)
+    return biases
 
 
 def softmax(logits: Floats) -> Floats:

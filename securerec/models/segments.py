@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from securerec.data.interactions import Interactions
 from securerec.models.head import MASS, RECENCY, Floats, Head, softmax
+from securerec.models.shrinkage import wiener
 
 CONSTANT = 0.3
 """The first loading, the same for everybody; the others together are no longer than sqrt(1 - CONSTANT^2)."""
 NEWER_FIRST = 0.3
 """The k-th newest item of a list weighs (1 + k)^-NEWER_FIRST in its gradient."""
-GROUPS = 12
-"""Items are shrunk in so many groups of like popularity."""
 GAIN = 1.2
 """How much of the table a score function takes at the start."""
 
@@ -28,8 +27,8 @@ GAIN = 1.2
 class Segments:
     """The directions of taste that item rows are about: the `width` ones that lists tell most of.
 
-    directions: (n_items, width) float32; columns beyond those that the head has are zero. curvature: (width,) float32 of
-    the likelihood along them, for one unit of weight.
+    directions: (n_items, width) float32; columns beyond those that the head has are zero. curvature: (width,) float32,
+    the likelihood's along them, for one unit of weight.
     """
 
     directions: Floats
@@ -61,7 +60,7 @@ class Segments:
         taste *= np.sqrt(1 - CONSTANT**2) / np.maximum(length, CONSTANT)
         loadings = np.concatenate([np.full((n + 1, 1), CONSTANT), taste], axis=1)
         loadings[0] = 0.0
-        return loadings.astype(np.float32)
+        return np.asarray(loadings, np.float32)
 
     def gradient(self, items: NDArray[np.int32], expected: Floats) -> Floats:
         """(n_items, 1 + width), of norm 1 or zero: the direction in which a list's likelihood grows fastest.
@@ -73,21 +72,16 @@ class Segments:
         gradient = -np.outer(expected, loadings.sum(axis=0))
         np.add.at(gradient, items, loadings)
         length = float(np.linalg.norm(gradient))
-        return gradient / np.float32(max(length, 1e-12))
+        return np.asarray(gradient / max(length, 1e-12), np.float32)
 
 
 def shrunk(total: NDArray[np.float64], popularity: NDArray[np.float64], noise: float) -> Floats:
-    """The item table (n_items, width) from the noisy sum of gradients, as much of it as is not noise.
+    """The item table (n_items, width) from the noisy sum of gradients, as much of it as is not noise: a row is the
+    gradient over how often its item was met.
 
-    In each of GROUPS groups of like (noisy) popularity and each column, what the mean square has beyond noise^2 is
-    signal; Wiener's factor is signal over both. noise: deviation of the sum's noise, 0 for none.
+    noise: deviation of the sum's noise, 0 for none; popularity: as it was released.
     """
-    table = np.empty(total.shape)
-    for group in np.array_split(np.argsort(-popularity, kind="stable"), GROUPS):
-        square = np.square(total[group]).mean(axis=0)
-        signal = np.maximum(square - noise**2, 0.0)
-        table[group] = total[group] * (signal / np.maximum(square, 1e-300))
-    return (table * (10 / (np.maximum(popularity, 0.0) + 18))[:, None]).astype(np.float32)
+    return (wiener(total, noise, popularity) * (10 / (np.maximum(popularity, 0.0) + 18))[:, None]).astype(np.float32)
 
 
 def next_loadings(segments: Segments, train: Interactions) -> Floats:

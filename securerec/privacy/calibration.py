@@ -4,6 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+from scipy import optimize
 
 from securerec.errors import PrivacyError
 from securerec.privacy.accounting import Cost, Epsilon, composed_epsilon
@@ -143,7 +146,8 @@ def _least(costs: Callable[[float], Counter[Cost]], epsilon: float, delta: float
     log = math.log(1 / delta)
     root = epsilon / (math.sqrt(epsilon + log) + math.sqrt(log))  # sqrt(rho), without cancellation
     return _smallest(
-        lambda s: composed_epsilon(costs(s), delta=delta, accountant=accountant) <= epsilon,
+        lambda s: composed_epsilon(costs(s), delta=delta, accountant=accountant),
+        epsilon,
         start=1 / (math.sqrt(2) * root),
         same=lambda low, high: costs(low) == costs(high),
         wanted=f"epsilon {epsilon:g} at delta {delta:g} by accountant {accountant}",
@@ -167,7 +171,8 @@ def calibrate_events(
     """
     _check_budget(epsilon, delta)
     return _smallest(
-        lambda noise: figure(events_at(noise), delta=delta, accountant=accountant).epsilon <= epsilon,
+        lambda noise: figure(events_at(noise), delta=delta, accountant=accountant).epsilon,
+        epsilon,
         start=start,
         same=lambda low, high: list(events_at(low)) == list(events_at(high)),
         wanted=f"epsilon {epsilon:g} at delta {delta:g} by accountant {accountant}",
@@ -182,18 +187,34 @@ def _check_budget(epsilon: float, delta: float) -> None:
 
 
 def _smallest(
-    fits: Callable[[float], bool], *, start: float, same: Callable[[float, float], bool], wanted: str
+    value: Callable[[float], float],
+    target: float,
+    *,
+    start: float,
+    same: Callable[[float, float], bool],
+    wanted: str,
 ) -> float:
-    """The smallest number that fits, to a relative 1e-6 from above. same: nothing changes between two numbers."""
+    """The smallest noise whose value is at most target, to a relative 1e-6 from above.
+
+    same: nothing changes between two amounts of noise.
+    """
+    value = lru_cache(maxsize=None)(value)
     high, limit = start, 1e6 * start
-    while not fits(high):
-        high *= 1.1
+    while value(high) > target:
+        high *= 1.25
         if high > limit:
             raise PrivacyError(f"no noise reaches {wanted}")
-    low = high / 1.1
-    while not same(low, high) and low > start / 1e9 and fits(low):
-        low, high = low / 1.1, low
-    while high - low > 1e-6 * high and not same(low, high):
-        middle = (low + high) / 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+    low = high / 1.25
+    while value(low) <= target:
+        if same(low, high) or low < start / 1e12:
+            return high
+        low, high = low / 1.25, low
+
+    def excess(s: float) -> float:
+        return math.log(max(value(s), 1e-300) / target) if value(s) < math.inf else 700.0
+
+    found = float(optimize.brentq(excess, low, high, xtol=2e-7 * low, rtol=1e-9))
+    step = 1e-7 * found
+    while value(found) > target:
+        found, step = found + step, 2 * step
+    return min(found, high)

@@ -107,7 +107,8 @@ class DistributedLaplaceSum:
     P[z = k] is proportional to exp(-|k| / client_scale), k a whole number; ||y_u||_1 <= sensitivity.
 
     Unit: one user. One client's noise alone makes any shift of L1 norm s cost exactly s / client_scale, with delta 0:
-    zero-out s = sensitivity, any for any s = 2 sensitivity.
+    zero-out s = sensitivity, any for any s = 2 sensitivity. All survivors' noise together does better, see
+    `accounting.figures`.
 
     clip_norm: L1.
     """

@@ -24,7 +24,10 @@ DEFAULT = "gdp"
 SMOOTHING = (1.0, 1.25, 1.5, 2.0)
 """Deviations r of a rounding that may stand in for the grid: the best one counts, and each is chosen without data."""
 _SAMPLED_ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(11, 64)) + [72, 80, 96, 128, 192, 256, 384, 512]
-_OTHERS = {"prv": "Gaussian noise, Poisson-sampled or not", "pld": "Gaussian noise, Poisson-sampled or not, and Laplace"}
+_OTHERS = {
+    "prv": "Gaussian noise, Poisson-sampled or not",
+    "pld": "Gaussian noise, Poisson-sampled or not, and Laplace",
+}
 
 
 @dataclass(frozen=True)

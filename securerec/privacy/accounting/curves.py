@@ -1,4 +1,5 @@
-"""Renyi divergences as functions of the order alpha, and from them epsilon (Mironov 2017, "Renyi Differential Privacy").
+"""Renyi divergences as functions of the order alpha, and from them epsilon (Mironov 2017, "Renyi Differential
+Privacy").
 
 A curve is an array of upper bounds of D_alpha(P || Q), the same for both directions of neighbours, nats, at given
 orders alpha > 1; curves of adaptive releases add up. Gaussians, Poisson-sampled or not, are counted by opacus, those

@@ -35,6 +35,7 @@ ZERO_OUT = "one user's vector replaced by zero"
 REPLACE = "one client's input replaced by any other"
 INTERACTION = "one interaction of one user there or not"
 SUMS, UPLOADS = "whoever sees the sums", "whoever opens one client's uploads"
+RELEASES = "whoever sees the sums, or what DP-SGD on a device released"
 MODEL = "whoever sees the released model and not who took part"
 
 Losses = list[tuple[Loss, int]]
@@ -81,7 +82,7 @@ def model_epsilon(events: Iterable[Event], *, delta: float, accountant: str = DE
 
 def interaction_epsilon(events: Iterable[Event], *, delta: float, accountant: str = DEFAULT) -> Epsilon:
     """Epsilon of one interaction, all events counted. Raises as `central_epsilon`."""
-    return _report(tuple(events), interaction_losses, delta, accountant, INTERACTION, SUMS, unit="interaction")
+    return _report(tuple(events), interaction_losses, delta, accountant, INTERACTION, RELEASES, unit="interaction")
 
 
 def central_losses(event: Event, delta: float) -> Losses | None:
@@ -93,8 +94,7 @@ def central_losses(event: Event, delta: float) -> Losses | None:
             variance = event.client_variance * event.min_survivors
             return [(Skellam(event.sensitivity, event.sensitivity_l1, variance), 1)]
         case DistributedLaplaceSum():
-            # one honest client's noise is enough for this; the others' only add to it
-            return [(Pure(event.sensitivity / event.client_scale), 1)]
+            return _laplace_losses(event, event.sensitivity)
         case GaussianSum():
             return [(Cost(event.noise_multiplier), 1)]
         case SampledSum():
@@ -128,7 +128,9 @@ def local_losses(event: Event, delta: float) -> Losses | None:
 def model_losses(event: Event, delta: float) -> Losses | None:
     """What an event costs against those who see the model alone."""
     if isinstance(event, SampledSum):
-        cost = Cost(event.inner.noise_multiplier) if isinstance(event.inner, GaussianSum) else _central_cost(event.inner)
+        cost = (
+            Cost(event.inner.noise_multiplier) if isinstance(event.inner, GaussianSum) else _central_cost(event.inner)
+        )
         return [(Sampled(cost, event.sampling, event.sample_rate), event.count)]
     return central_losses(event, delta)
 
@@ -144,7 +146,7 @@ def interaction_losses(event: Event, delta: float) -> Losses | None:
             variance = event.client_variance * event.min_survivors
             return [(Skellam(_apart(event), 2 * event.sensitivity_l1, variance), 1)]
         case DistributedLaplaceSum():
-            return [(Pure(2 * event.sensitivity / event.client_scale), 1)]
+            return _laplace_losses(event, 2 * event.sensitivity)
         case GaussianSum():
             return [(Cost(event.noise_multiplier / 2), 1)]
         case SampledSum():
@@ -162,6 +164,23 @@ def _central_cost(event: DistributedGaussianSum, sensitivity: float | None = Non
 def _apart(event: DistributedGaussianSum | DistributedSkellamSum) -> float:
     """The largest L2 distance of two vectors of this event: without negative coordinates their product is positive."""
     return (math.sqrt(2) if event.nonnegative else 2) * event.sensitivity
+
+
+def _laplace_losses(event: DistributedLaplaceSum, shift: float) -> Losses:
+    """A sum whose whole vector moves by at most `shift` in L1, against min_survivors clients' discrete Laplace noise.
+
+    Give each unit of the shift to one client, to all of them as evenly as whole units allow. The sum moves as it should
+    when each client's noise moves by its own share, and seeing all clients' noise instead of its sum only tells more.
+    So the loss is at most that of independent shares, k / client_scale for k units, pure each. Added up they are
+    shift / client_scale, what one client's noise gives alone; but many small pure losses compose to less than their
+    sum, about as Gaussian noise does.
+    """
+    if shift >= 2**53:
+        return [(Pure(shift / event.client_scale), 1)]
+    units, clients = math.floor(shift), event.min_survivors
+    share, more = divmod(units, clients)
+    shares = [(share + 1, more), (share, clients - more)]
+    return [(Pure(k / event.client_scale), n) for k, n in shares if k and n]
 
 
 def _repeated(losses: Losses | None, times: int) -> Losses | None:

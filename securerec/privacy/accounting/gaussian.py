@@ -9,7 +9,8 @@ belong to the plan). Whatever is computed from a release without the data is no 
 **A discrete Gaussian is a rounded continuous one.** Let y in Z^d, sigma > r > 0 and N_Z(y, sigma^2) the law on Z^d that
 gives z a probability proportional to exp(-||z - y||^2 / (2 sigma^2)). Take w = y + N(0, (sigma^2 - r^2) I) and round
 each coordinate at random: to the integer z with probability exp(-(z - w)^2 / (2 r^2)) / R(w), where
-R(w) = sum_z exp(-(z - w)^2 / (2 r^2)). The rounding knows w alone, neither y nor the data. By Poisson's summation formula
+R(w) = sum_z exp(-(z - w)^2 / (2 r^2)). The rounding knows w alone, neither y nor the data. By Poisson's summation
+formula
 
     R(w) = r sqrt(2 pi) (1 + 2 sum_{k>=1} exp(-2 pi^2 r^2 k^2) cos(2 pi k w)),
 
@@ -24,14 +25,16 @@ case needed is short enough to be proved whole, above.)
 
 Hence a release y(x) + N_Z(0, sigma^2)^d, whose y is whole and moves by at most s in L2 between neighbours, is within
 exp(+-d t) of one that is computed from a continuous Gaussian of noise multiplier sqrt(sigma^2 - r^2) / s, for any
-direction of the shift and any d. r may be chosen freely: larger ones cost noise, smaller ones t. With r = 1.5, t < 1e-18.
+direction of the shift and any d. r may be chosen freely: larger ones cost noise, smaller ones t. With r = 1.5,
+t < 1e-18.
 
 **A sum of n discrete Gaussians** is within exp(+-tau) of one, a coordinate (`closeness`). Over adaptive releases the
 joint law is a product of conditional laws, and each factor's ratio is bounded whatever came before, so that all the
-gaps add up to one kappa, and the joint law of everything released is within exp(+-kappa) of an ideal mechanism's that is
-mu-GDP. If that one is (epsilon, delta')-DP, then for neighbours x, x' and any set S the real one M' has
+gaps add up to one kappa, and the joint law of everything released is within exp(+-kappa) of an ideal mechanism's that
+is mu-GDP. If that one is (epsilon, delta')-DP, then for neighbours x, x' and any set S the real one M' has
 
-    P[M'(x) in S] <= e^kappa (e^epsilon P[M(x') in S] + delta') <= e^(epsilon + 2 kappa) P[M'(x') in S] + e^kappa delta'.
+    P[M'(x) in S] <= e^kappa (e^epsilon P[M(x') in S] + delta')
+                  <= e^(epsilon + 2 kappa) P[M'(x') in S] + e^kappa delta'.
 
 So epsilon is asked for at delta e^-kappa and 2 kappa is added. More honest clients than n only add independent noise to
 the release. 100 rounds of 53,824 values with client_sigma >= 2 have kappa < 1e-9.
@@ -85,15 +88,6 @@ def _log_delta(mu: float, a: float) -> float:
         return math.log(rest) if rest > 0 else -math.inf
     gap = math.sqrt(math.pi / 2) * float(special.erfcx(-a / root)) - tail
     return log_density + math.log(gap) if gap > 0 else -math.inf
-
-
-def true_positive_rate(mu: float, false_positive_rate: float, kappa: float = 0.0) -> float:
-    """The most that any test of one user's data against a neighbour can reach: Phi(Phi^-1(false_positive_rate) + mu).
-
-    kappa: the released law is within exp(+-kappa) of the mu-GDP one, which moves both rates by that factor at most.
-    """
-    rate = min(1.0, false_positive_rate * math.exp(kappa))
-    return min(1.0, math.exp(kappa) * float(special.ndtr(special.ndtri(rate) + mu)))
 
 
 def gdp_mu(epsilon: float, delta: float) -> float:

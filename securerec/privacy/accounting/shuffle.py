@@ -14,12 +14,13 @@ def shuffled_epsilon(local_epsilon: float, local_delta: float, reports: int, *, 
     """(epsilon, what of delta it takes), any report for any other, of n shuffled reports that are (local_epsilon,
     local_delta)-DP each, against whoever sees them in random order.
 
-    Feldman, McMillan, Talwar 2021, "Hiding Among the Clones", Theorem 3.2: with C ~ Bin(n - 1, e^-local_epsilon) clones,
-    A ~ Bin(C, 1/2) and D ~ Bern(e^local_epsilon / (1 + e^local_epsilon)), the shuffled reports of neighbours are no
-    easier to tell apart than (A + D, C - A + 1 - D) from (A + 1 - D, C - A + D), whatever the randomisers are and also
-    when each depends on the reports before it. That pair's delta is summed exactly here, so no condition on n is
-    needed as it is for their closed form. local_delta > 0 adds (e^epsilon + 1) (1 + e^-local_epsilon / 2) n local_delta
-    (their Theorem 3.8). Never more than the local figure, which holds without any shuffling.
+    Feldman, McMillan, Talwar 2021, "Hiding Among the Clones", Theorem 3.2: with C ~ Bin(n - 1, e^-local_epsilon)
+    clones, A ~ Bin(C, 1/2) and D ~ Bern(e^local_epsilon / (1 + e^local_epsilon)), the shuffled reports of neighbours
+    are no easier to tell apart than (A + D, C - A + 1 - D) from (A + 1 - D, C - A + D), whatever the randomisers are
+    and also when each depends on the reports before it. That pair's delta is summed exactly here, so no condition on n
+    is needed as it is for their closed form. local_delta > 0 adds
+    (e^epsilon + 1) (1 + e^-local_epsilon / 2) n local_delta (their Theorem 3.8). Never more than the local figure,
+    which holds without any shuffling.
     """
     if local_epsilon > 30:  # no clones among any number of reports there are
         return local_epsilon, local_delta

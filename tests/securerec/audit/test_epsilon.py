@@ -77,7 +77,7 @@ def promise(
     """Noise for one release at a local or a central mu."""
     sensitivity = rounded_sensitivity(1000, DIMENSION)
     sigma = 2 * sensitivity / local if local else sensitivity / math.sqrt(survivors) / (central or 1.0)
-    return Promise(kind(25.0, DIMENSION, cap, sigma), survivors, "os", DELTA)
+    return Promise(kind(25.0, DIMENSION, cap, sigma), survivors, survivors, "os", DELTA)
 
 
 def by_method(bounds: list[EpsilonBound]) -> dict[str, EpsilonBound]:
@@ -191,7 +191,7 @@ def test_a_leaked_seed_is_caught_and_a_wrong_guess_finds_nothing() -> None:
 
 def test_claims_are_the_ledgers() -> None:
     subject = promise(central=1.0)
-    events = [subject.event(i) for i in (1, 2, 3)]
+    events = [subject.event(f"round {i}") for i in (1, 2, 3)]
     central, local = audit.central_claim(subject, 3), audit.local_claim(subject, 3)
     assert central.epsilon == central_epsilon(events, delta=DELTA).epsilon and central.relation == ZERO_OUT
     assert local.epsilon == local_epsilon(events, delta=DELTA).epsilon and local.relation == REPLACE
@@ -211,7 +211,7 @@ def test_an_update_of_the_largest_norm_passes_cap_and_clip(cap: float) -> None:
     for update in (audit._few_large(mechanism, rng()), audit._all_alike(mechanism)):
         norm = np.linalg.norm(mechanism.round_and_clip(*audit._touched(update), stream))
         assert 995 < norm <= mechanism.sensitivity
-    bounds = by_method(audit.audit_sum(dataclasses.replace(subject, min_survivors=1), rng=rng(), draws=4000))
+    bounds = by_method(audit.audit_sum(dataclasses.replace(subject, min_honest=1), rng=rng(), draws=4000))
     mu = bounds[MOMENTS].claim.mu
     assert 0.6 * exact_epsilon(mu, DELTA) < bounds[MOMENTS].lower <= exact_epsilon(mu, DELTA)
 
@@ -222,11 +222,11 @@ def test_the_whole_audit_repeats_with_its_seed(monkeypatch: pytest.MonkeyPatch) 
     subject = promise(central=1.0)
     bounds = audit.audit_epsilon(subject, rounds=5, seed=3)
     assert bounds == audit.audit_epsilon(subject, rounds=5, seed=3) != audit.audit_epsilon(subject, rounds=5, seed=4)
-    assert len(bounds) == 11 and all(bound.confidence == 0.95 for bound in bounds)
+    assert len(bounds) == 11 and all(bound.confidence == 1 - 0.01 / 11 for bound in bounds)
     run, shot = bounds[-2:]
-    assert shot.setting == "2 sums of 20 clients, 240 values"  # fewer rounds than the run has, and claimed so
+    assert shot.setting == "round: 2 sums of 20 clients, 240 values"  # fewer rounds than the run has, and claimed so
     assert shot.claim == audit.central_claim(subject, 2)
-    assert run.setting.startswith("5 sums of 20 clients, 20 values of 240") and run.claim.mu > shot.claim.mu
+    assert run.setting.startswith("round: 5 sums of 20 clients, 20 values of 240") and run.claim.mu > shot.claim.mu
 
 
 def test_a_single_survivor_is_audited_without_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_a_single_survivor_is_audited_without_canaries(monkeypatch: pytest.Monke
 
 
 def test_a_run_without_privacy_claims_nothing() -> None:
-    clear = Promise(FixedPoint(DIMENSION, 10, 1 << 21), SURVIVORS, "os", DELTA)
+    clear = Promise(FixedPoint(DIMENSION, 10, 1 << 21), SURVIVORS, SURVIVORS, "os", DELTA)
     assert audit.audit_epsilon(clear, rounds=5, seed=0) == []
     with pytest.raises(ValueError, match="no mechanism"):
         audit.audit_sum(clear, rng=rng())

@@ -9,7 +9,7 @@ from attacks.registry import all_attacks
 from securerec.audit import grid
 from securerec.audit.defences import DEFENCES, configuration
 from securerec.audit.grid import Row, attack_grid, seen_under
-from securerec.audit.recording import recorded_case
+from securerec.audit.recording import recorded_cases
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 
@@ -76,7 +76,7 @@ def test_views_are_gone_afterwards_unless_they_are_wanted(tmp_path: Path, toy: D
     play(tmp_path / "grid", toy, defences=SOME[:1])
     assert not (tmp_path / "grid" / "none" / "views").exists()
     play(tmp_path / "kept", toy, defences=SOME[:1], keep_views=True)
-    assert recorded_case(tmp_path / "kept" / "none" / "views").recording.rounds("unprotected_upload") == (1, 2, 3)
+    assert recorded_cases(tmp_path / "kept" / "none" / "views")["rounds"].recording.rounds("unprotected_upload") == (1, 2, 3)
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path, toy: Dataset) -> None:
@@ -94,7 +94,7 @@ def test_folder_of_something_else_is_refused(tmp_path: Path, toy: Dataset) -> No
 
 def test_a_servers_attacks_are_never_given_what_it_does_not_see(tmp_path: Path, toy: Dataset) -> None:
     play(tmp_path / "grid", toy, defences=SOME[:1], keep_views=True)
-    case = recorded_case(tmp_path / "grid" / "none" / "views")
+    case = recorded_cases(tmp_path / "grid" / "none" / "views")["rounds"]
     for defence in DEFENCES:
         for seen, attacks in seen_under(defence, case):
             if defence.secure_sum:
@@ -107,6 +107,10 @@ def test_a_servers_attacks_are_never_given_what_it_does_not_see(tmp_path: Path, 
 def test_every_defence_has_a_configuration_of_run_s_own_defaults(toy: Dataset) -> None:
     for defence in DEFENCES:
         config = configuration(defence.training, toy, 0, None)
+        if defence.training == "default":
+            assert config.start.head and config.views.view_rounds == tuple(range(1, (config.training.rounds or 0) + 1))
+            continue
+        assert not config.start.head
         assert config.training.dim == (4 if config.privacy.privacy else 32)
         assert config.views.view_rounds == (1, 5, 10, 11, 30)
         assert config.privacy.privacy == (defence.training.split("-")[0] in ("local", "central"))

@@ -9,7 +9,9 @@ import pytest
 from securerec.errors import PrivacyError
 from securerec.privacy.accounting import (
     ACCOUNTANTS,
+    Skellam,
     central_epsilon,
+    count,
     interaction_epsilon,
     local_epsilon,
     model_epsilon,
@@ -178,7 +180,9 @@ def test_a_figure_says_what_it_means() -> None:
 
 
 def test_huge_noise_and_tiny_noise_stay_finite() -> None:
-    assert local_epsilon(rounds(100, client_sigma=2.0), delta=1e-9).epsilon == pytest.approx(100 * 1002.2**2 / 2, rel=0.01)
+    assert local_epsilon(rounds(100, client_sigma=2.0), delta=1e-9).epsilon == pytest.approx(
+        100 * 1002.2**2 / 2, rel=0.01
+    )
     assert 0 <= central_epsilon(rounds(1, client_sigma=2e5), delta=0.5).epsilon < 1e-3
 
 
@@ -202,14 +206,58 @@ def test_skellam_noise_counts_like_a_gaussians_of_the_same_variance_where_there_
     rdp = central_epsilon([gaussian], delta=DELTA, accountant="rdp").epsilon
     assert rdp < central.epsilon < 1.01 * rdp
     local = local_epsilon([SKELLAM], delta=DELTA).epsilon
-    assert local > local_epsilon([dataclasses.replace(SKELLAM, nonnegative=True)], delta=DELTA).epsilon
     assert local > local_epsilon([gaussian], delta=DELTA).epsilon
+    for nonnegative, factor in ((False, 2.0), (True, math.sqrt(2))):
+        apart = Skellam(factor * SKELLAM.sensitivity, 2 * SKELLAM.sensitivity_l1, SKELLAM.client_variance)
+        event = dataclasses.replace(SKELLAM, nonnegative=nonnegative)
+        assert local_epsilon([event], delta=DELTA).epsilon == count({apart: 1}, delta=DELTA).epsilon
 
 
 def test_laplace_noise_is_pure_locally_and_doubles_the_sensitivity() -> None:
     figure = local_epsilon([LAPLACE], delta=DELTA)
     assert (figure.epsilon, figure.accountant) == (pytest.approx(1.0), "basic")
     assert local_epsilon([LAPLACE, LAPLACE], delta=1e-300).epsilon == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "clients", "shift"),
+    [(3.0, 1, (2,)), (3.0, 5, (3,)), (3.0, 5, (7,)), (4.0, 12, (3, -2)), (2.0, 3, (1, 1))],
+)
+def test_laplace_noise_of_all_survivors_covers_the_exact_loss_of_the_sum(
+    scale: float, clients: int, shift: tuple[int, ...]
+) -> None:
+    one = np.exp(-np.abs(np.arange(-60, 61)) / scale)
+    one, noise = one / one.sum(), np.ones(1)
+    for _ in range(clients):
+        noise = np.convolve(noise, one)
+    noise = noise[np.abs(np.arange(noise.size) - noise.size // 2) <= 150]
+    norm = float(sum(map(abs, shift)))
+    event = dataclasses.replace(
+        LAPLACE, dimension=len(shift), sensitivity=norm, client_scale=scale, min_survivors=clients
+    )
+    p, q = np.ones(1), np.ones(1)
+    for step in shift:
+        moved, still = np.pad(noise, (abs(step), 0)), np.pad(noise, (0, abs(step)))
+        if step < 0:
+            moved, still = still, moved
+        p, q = np.multiply.outer(p, moved).ravel(), np.multiply.outer(q, still).ravel()
+    for delta in (0.1, 1e-3, 1e-6):
+        for accountant in ("gdp", "rdp", "pld"):
+            epsilon = central_epsilon([event], delta=delta, accountant=accountant).epsilon
+            assert epsilon <= norm / scale * (1 + 1e-3) or accountant == "rdp"
+            assert np.maximum(p - math.exp(epsilon) * q, 0).sum() <= delta * (1 + 1e-9)
+
+
+def test_many_survivors_laplace_noise_protects_as_much_as_their_number_says() -> None:
+    one, all_of_them = (
+        central_epsilon([dataclasses.replace(LAPLACE, client_scale=100.0, min_survivors=n)], delta=DELTA)
+        for n in (1, 900)
+    )
+    assert (one.epsilon, one.accountant) == (pytest.approx(10.0), "basic")
+    assert all_of_them.epsilon < 2.0 and all_of_them.accountant == "rdp"
+    # the information in Laplace noise is that of a Gaussian of half its variance
+    gaussian = gdp_epsilon(1000.0 / (100.0 * math.sqrt(900)), math.log(DELTA))
+    assert gaussian < all_of_them.epsilon < 1.3 * gaussian
 
 
 def test_a_trusted_curator_promises_nothing_against_itself() -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from securerec.privacy.accounting import Cost
 from securerec.privacy.accounting.accountants import SMOOTHING, composed_gaussian
@@ -17,7 +16,6 @@ from securerec.privacy.accounting.gaussian import (
     gdp_log_delta,
     gdp_mu,
     rounding_gap,
-    true_positive_rate,
 )
 
 
@@ -85,15 +83,6 @@ def test_no_noise_costs_everything_and_no_shift_nothing() -> None:
     assert gdp_epsilon(math.inf, -10.0) == math.inf
     assert gdp_epsilon(0.0, -10.0) == 0.0
     assert gdp_epsilon(1e9, -1e5) > 5e17
-
-
-@pytest.mark.parametrize("mu", [0.1, 1.0, 3.0])
-def test_the_best_test_reaches_what_is_stated_and_no_more(mu: float) -> None:
-    rates = np.array([1e-9, 0.01, 0.3, 0.999])
-    reached = stats.norm.sf(stats.norm.isf(rates) - mu)
-    assert [true_positive_rate(mu, rate) for rate in rates] == pytest.approx(list(reached), rel=1e-12)
-    assert true_positive_rate(mu, 0.01, kappa=0.1) > true_positive_rate(mu, 0.01)
-    assert true_positive_rate(50.0, 0.5, kappa=1.0) == 1.0
 
 
 SHIFTS = [(1,), (3,), (-3,), (1, 1), (3, 0), (2, 2), (2, -2), (1, 3), (-3, 1), (3, 4), (5, 0), (0, 5)]
@@ -168,7 +157,7 @@ def test_the_rounded_gaussian_is_as_close_to_the_discrete_one_as_stated(r: float
 
 
 def test_rounding_gaps_vanish_and_say_when_nothing_is_proved() -> None:
-    assert rounding_gap(1.5) == pytest.approx(4 * math.exp(-4.5 * math.pi**2), rel=1e-9)
+    assert rounding_gap(1.5) == pytest.approx(4 * math.exp(-4.5 * math.pi**2), rel=1e-9, abs=0)
     assert rounding_gap(1.5) < 1e-18 and rounding_gap(2.0) < 1e-33
     assert rounding_gap(0.1) == math.inf
     assert Cost.local(sensitivity=1.0, client_sigma=1.0).smoothed(1.0) is None
@@ -186,5 +175,5 @@ def test_a_sum_of_discrete_gaussians_is_as_close_to_one_as_stated(sigma: float, 
 
 def test_closeness_is_small_but_never_lost() -> None:
     assert closeness(5.0, 1) == 0.0
-    assert closeness(2.0, 943) == pytest.approx(10 * math.exp(-4 * math.pi**2), rel=1e-5)
+    assert closeness(2.0, 943) == pytest.approx(10 * math.exp(-4 * math.pi**2), rel=1e-5, abs=0)
     assert closeness(2.0, 943) < 1e-16

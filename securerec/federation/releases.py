@@ -1,0 +1,95 @@
+"""A run's releases: charged to the ledger before an upload leaves, summed by the run's protocol, opened once."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from securerec.config import Config
+from securerec.errors import PrivacyError
+from securerec.federation.folder import RunFolder
+from securerec.federation.guards import Origin
+from securerec.federation.pool import DevicePool
+from securerec.federation.promise import Promise
+from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
+from securerec.federation.warm_start import NoisySum
+from securerec.privacy.accounting import central_epsilon, local_epsilon
+from securerec.privacy.mechanism import FixedPoint
+from securerec.privacy.randomness import NoiseKey
+from securerec.training.cohort import Table
+from securerec.training.updates import Updates
+
+RecordRelease = Callable[[str, Table, Updates, OpenedSum, float], None]
+"""Told of a release before the rounds: its kind, what devices were sent, their vectors, what was opened, and integers
+to a unit."""
+
+
+class Releases:
+    """What leaves the devices of a run, by the kinds that were planned for it."""
+
+    def __init__(
+        self, folder: RunFolder, config: Config, promises: dict[str, Promise], noise_key: NoiseKey, run_id: bytes,
+        cohort: int,
+    ) -> None:  # fmt: skip
+        self._folder, self._config, self._promises = folder, config, promises
+        self._noise_key, self._run_id, self._cohort = noise_key, run_id, cohort
+
+    def open(
+        self, pool: DevicePool, record: RecordRelease | None, name: str, table: Table, updates: Updates, basis: bytes
+    ) -> NoisySum:
+        """The sum of a release before the rounds: from the folder, where it was opened before, or from the devices.
+
+        name: its kind; table, basis: what devices were sent; record: told of what was uploaded. Raises as `spend` and
+        `SecureSum`.
+        """
+        quantiser, protocol = self._promises[name].quantiser, self._config.protocol.protocol
+        opened = self._folder.start_sum(name)
+        if opened is None:
+            self.spend(name, name, updates)
+            if isinstance(quantiser, FixedPoint) and protocol == "plain":
+                opened = clear_sum(quantiser, updates, self._cohort)
+            else:
+                open_sum = self.secure_sum(name, name, protocol, pool, table, basis)
+                opened = open_sum(table, updates, 1, record=record is not None)
+            if record is not None:
+                record(name, table, updates, opened, quantiser.scale)
+            self._folder.write_start_sum(name, opened)
+        noise = quantiser.client_sigma * math.sqrt(opened.survivors) / quantiser.scale
+        return NoisySum(np.asarray(opened.total, np.float64).reshape(table.shape) / quantiser.scale, noise)
+
+    def secure_sum(
+        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes
+    ) -> SecureSum:
+        """How vectors of a kind are summed: all parties of a protocol. table: what devices are sent first."""
+        promise, training = self._promises[name], self._config.training
+        origin = Origin.of(
+            table, promise.quantiser, min_survivors=promise.min_survivors, server_lr=training.server_lr,
+            rounds=(training.rounds or 0) if name == "round" else 1,
+        )  # fmt: skip
+        return SecureSum(
+            protocol, promise.spec(self._cohort), promise.quantiser, self._noise_key, pool, run_id=self._run_id,
+            label=label, origin=origin, folder=self._folder.path, basis=basis,
+        )  # fmt: skip
+
+    def spend(self, name: str, label: str, updates: Updates) -> None:
+        """Write a release's event before its first upload leaves; it stays spent whatever happens then.
+
+        After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
+        PrivacyError when that would exceed the epsilon the run was begun with.
+        """
+        settings, ledger, digest = self._config.privacy, self._folder.ledger, updates.digest()
+        attempts = self._folder.attempts(label)
+        if digest not in attempts:
+            attempts.append(digest)
+        attempt = attempts.index(digest) + 1
+        event = self._promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
+        known = ledger.events()
+        after = (*known, *(() if event in known else (event,)))
+        for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
+            if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
+                raise PrivacyError(
+                    f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "
+                    "uploads differ from those that left before the run was interrupted"
+                )
+        self._folder.write_attempts(label, attempts)
+        ledger.append(event)
