@@ -44,7 +44,9 @@ class StartSettings(Section):
         None, gt=0, le=1, description="Share of the privacy budget for the popularity."
     )
     segments: int | None = Field(
-        None, ge=0, le=1000,
+        None,
+        ge=0,
+        le=1000,
         description="Directions of taste in which the item table starts, by one more release; 0 starts it at random.",
     )
     segment_share: float | None = Field(
@@ -186,6 +188,7 @@ class Config(Section):
         )  # fmt: skip
         start, training = StartSettings(**chosen[0]), TrainingSettings(**chosen[1])
         rounds = training.rounds or 0
+        ends = tuple(sorted({1, rounds})) if rounds else ()
         wanted = self.views.view_rounds
         if wanted is not None and not self.views.record_views:
             raise ConfigError("views.view_rounds has no meaning without views.record_views: add --record-views")
@@ -197,17 +200,13 @@ class Config(Section):
                 "training": training,
                 "privacy": privacy,
                 "evaluation": _filled(self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}),
-                "views": _filled(self.views, {"view_rounds": _first_and_last(rounds)} if self.views.record_views else {}),
+                "views": _filled(self.views, {"view_rounds": ends} if self.views.record_views else {}),
             }
         )
 
     def to_toml(self) -> bytes:
         """Every setting that has a value, by section."""
         return tomlkit.dumps(self.model_dump(mode="json", exclude_none=True)).encode()
-
-
-def _first_and_last(rounds: int) -> tuple[int, ...]:
-    return tuple(sorted({1, rounds})) if rounds else ()
 
 
 def _filled(section: Any, defaults: dict[str, Any]) -> Any:

@@ -58,7 +58,7 @@ def _leave(message: str, code: int) -> None:
 
 
 def _register() -> None:
-    from securerec.cli import audit, bench, data, doctor, keys, recommend, run
+    from securerec.cli import audit, bench, data, doctor, keys, privacy, recommend, run, tradeoff
 
     app.command("run")(run.run_command)
     app.command("resume")(run.resume_command)
@@ -66,5 +66,7 @@ def _register() -> None:
     app.command("audit")(audit.audit_command)
     app.add_typer(data.app, name="data")
     app.add_typer(keys.app, name="keys")
+    app.add_typer(privacy.app, name="privacy")
     app.add_typer(bench.app, name="bench")
+    app.command("tradeoff")(tradeoff.tradeoff_command)
     app.command("doctor")(doctor.doctor_command)

@@ -20,8 +20,9 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from securerec.privacy.randomness import KeyStream
 from securerec.training.cohort import Table
-from securerec.training.interaction.examples import Stream, draw_words, taken
+from securerec.training.interaction.examples import draw_words, taken
 from securerec.training.interaction.settings import InteractionSettings
 from securerec.training.interaction.trainer import TrainedInteractions
 
@@ -104,7 +105,7 @@ def train_client(
     bias: float,
     negatives: int,
     settings: InteractionSettings,
-    stream: Stream,
+    stream: KeyStream,
 ) -> TrainedInteractions:
     """As `trainer.train_client`."""
     scorer, noise = ItemScorer(table, weights, bias), settings.noise

@@ -12,21 +12,15 @@ How many words are drawn depends on public sizes only.
 
 import math
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securerec.data.interactions import Interactions
+from securerec.privacy.randomness import KeyStream
 
 
-class Stream(Protocol):
-    """An endless row of secret, uniform 64-bit words: `securerec.privacy.randomness.KeyStream`."""
-
-    def uint64(self, n: int) -> NDArray[np.uint64]: ...
-
-
-def draw_words(stream: Stream, n_items: int, negatives: int) -> NDArray[np.uint64]:
+def draw_words(stream: KeyStream, n_items: int, negatives: int) -> NDArray[np.uint64]:
     """A step's draws, (n_items, 1 + negatives) uint64: item i's coin is in column 0, its negatives in the others."""
     return stream.uint64(n_items * (1 + negatives)).reshape(n_items, 1 + negatives)
 

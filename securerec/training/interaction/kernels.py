@@ -24,8 +24,6 @@ Reals = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-_LEAST_LIKELIHOOD = 1e-7
-
 
 @njit(cache=True, nogil=True)
 def sum_clipped(
@@ -35,7 +33,7 @@ def sum_clipped(
     """Add every taken example's clipped and rounded gradient to `total` (dim + 1 + n_items,) int64, grid units.
 
     items: (n,) distinct, the client's. words: (n_items, 1 + negatives), see `examples.draw_words`. local: (n_items,
-    dim). Returns how many examples were taken, and their summed binary cross-entropy in nats, at most 16 a sample. An
+    dim). Returns how many examples were taken, and their summed binary cross-entropy in nats. An
     example whose gradient is not finite contributes nothing; none contributes more than `clip_units` (L2).
     """
     n_items, dim = local.shape
@@ -63,9 +61,9 @@ def sum_clipped(
             logit = bias
             for d in range(dim):
                 logit += local[place, d] * weights[d]
-            chance = 1.0 / (1.0 + math.exp(-min(max(logit, -700.0), 700.0)))
+            chance = 1.0 / (1.0 + math.exp(-max(logit, -700.0)))
             residual = chance - 1.0 if j == 0 else chance
-            loss -= math.log(max(1.0 - abs(residual), _LEAST_LIKELIHOOD))
+            loss += max(logit, 0.0) - (logit if j == 0 else 0.0) + math.log1p(math.exp(-abs(logit)))
             by_bias += residual
             for d in range(dim):
                 by_weights[d] += residual * local[place, d]
@@ -83,15 +81,15 @@ def sum_clipped(
         if not math.isfinite(square):
             continue
         factor = room / max(clip_norm, math.sqrt(square))
-        norm = np.int64(0)
+        norm = 0
         for d in range(dim):
             whole[d] = np.int64(np.rint(by_weights[d] * factor))
-            norm += whole[d] * whole[d]
+            norm += int(whole[d] * whole[d])
         whole[dim] = np.int64(np.rint(by_bias * factor))
-        norm += whole[dim] * whole[dim]
+        norm += int(whole[dim] * whole[dim])
         for j in range(samples):
             whole[dim + 1 + j] = np.int64(np.rint(length * residuals[j] * factor))
-            norm += whole[dim + 1 + j] * whole[dim + 1 + j]
+            norm += int(whole[dim + 1 + j] * whole[dim + 1 + j])
         if norm > clip_units * clip_units:
             continue  # cannot be, as rounding adds at most sqrt(coordinates) / 2; holds whatever floats do
         for d in range(dim + 1):
@@ -121,7 +119,7 @@ def descend(
                 local[i, d] -= amount * weights[d]
     for d in range(dim):
         weights[d] -= score_lr * unit * noised[d]
-    return bias - score_lr * unit * noised[dim]
+    return float(bias - score_lr * unit * noised[dim])
 
 
 @njit(cache=True, nogil=True)

@@ -53,10 +53,10 @@ class InteractionSettings:
             raise PrivacyError(f"sample_rate is a probability, but is {self.sample_rate!r}")
         if type(self.steps) is not int or self.steps < 1:
             raise PrivacyError(f"a round has at least 1 step, but steps is {self.steps!r}")
-        if not _LEAST_CLIP_UNITS <= self.clip_units < 2**31:
+        if not _LEAST_CLIP_UNITS <= self.clip_units < 2**30:
             raise PrivacyError(
                 f"noise of {self.noise_multiplier:g} clip norms does not fit the grid: it must lie between "
-                f"{NOISE_UNITS / 2**31:.0e} and {NOISE_UNITS / _LEAST_CLIP_UNITS:g}; change epsilon, sample_rate or "
+                f"{NOISE_UNITS / 2**30:.0e} and {NOISE_UNITS / _LEAST_CLIP_UNITS:g}; change epsilon, sample_rate or "
                 "steps"
             )
 

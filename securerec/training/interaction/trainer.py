@@ -21,11 +21,11 @@ from securerec.data.interactions import Interactions
 from securerec.errors import RunError
 from securerec.models.head import Heads
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
-from securerec.privacy.randomness import NoiseKey
+from securerec.privacy.randomness import KeyStream, NoiseKey
 from securerec.training.cohort import CohortTrainer, CohortUpdate, IntegerSum, Table
 from securerec.training.draws import block_runner
 from securerec.training.interaction import kernels
-from securerec.training.interaction.examples import Stream, coin_limit, distinct, draw_words
+from securerec.training.interaction.examples import coin_limit, distinct, draw_words
 from securerec.training.interaction.settings import InteractionSettings
 
 
@@ -56,7 +56,7 @@ def train_client(
     bias: float,
     negatives: int,
     settings: InteractionSettings,
-    stream: Stream,
+    stream: KeyStream,
 ) -> TrainedInteractions:
     """One client's round. items: (n,) distinct; table: (n_items, dim) as broadcast; weights: (dim,).
 
@@ -73,15 +73,19 @@ def train_client(
             settings.clip_norm, settings.clip_units, total,
         )  # fmt: skip
         taken, loss = taken + count, loss + cost
-        total += noise.sample(stream, len(total))
-        b = kernels.descend(total, settings.unit, settings.score_lr, settings.item_lr, local, w, b)
+        noised = total + noise.sample(stream, len(total))
+        b = kernels.descend(noised, settings.unit, settings.score_lr, settings.item_lr, local, w, b)
     with np.errstate(over="ignore", invalid="ignore"):
         delta = (local - table).astype(np.float32)
         return TrainedInteractions(w.astype(np.float32), np.float32(b), delta, taken, loss)
 
 
 class InteractionTrainer:
-    """Trains every client of a data set by DP-SGD, one round a call."""
+    """Trains every client of a data set by DP-SGD, one round a call.
+
+    Holds every client's change of every item row, n_users * n_items * dim float32. Where the run begins must not
+    follow from users' interactions unless that was paid for: the model's initial values, no warm start, no heads.
+    """
 
     def __init__(
         self,
@@ -133,7 +137,7 @@ class InteractionTrainer:
         The losses are before noise, of taken examples (0 without any): figures of a simulation that must not leave a
         device. Raises RunError when a client's training diverges.
         """
-        n_clients, (n_items, dim) = self.train_set.n_users, table.shape
+        n_clients, n_items = self.train_set.n_users, self.train_set.n_items
         new = ScoreFunctions(functions.weights.copy(), functions.biases.copy())
         losses = np.zeros(n_clients, np.float64)
         sums = np.zeros((self.threads if scale else 1, *(table.shape if scale else (1, 1))), np.int64)

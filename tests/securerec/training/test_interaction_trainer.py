@@ -8,9 +8,7 @@ from opacus.optimizers import DPOptimizer
 
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
-from securerec.federation.track import Track
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
-from securerec.privacy.mechanism import FixedPoint
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.interaction import device
 from securerec.training.interaction.examples import draw_words, taken
@@ -33,7 +31,7 @@ def start(dim: int, n_users: int, seed: int = 0) -> tuple[np.ndarray, ScoreFunct
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**16),
     dim=st.sampled_from([1, 4, 16]),
@@ -59,7 +57,7 @@ def test_the_compiled_client_equals_the_one_through_opacus(
     np.testing.assert_allclose(fast.delta, slow.delta, rtol=1e-5, atol=loose * config.item_lr)
     np.testing.assert_allclose(fast.weights, slow.weights, rtol=1e-5, atol=loose * config.score_lr)
     assert fast.bias == pytest.approx(slow.bias, rel=1e-5, abs=loose * config.score_lr)
-    assert fast.loss == pytest.approx(slow.loss, rel=1e-6)
+    assert fast.loss == pytest.approx(slow.loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("clip_norm", [0.2, 5.0])
@@ -167,24 +165,23 @@ def test_training_that_diverges_is_an_error_and_not_a_model() -> None:
         trainer.train(table, functions, trainer.draw(np.random.default_rng(0)))
 
 
-def test_a_track_runs_rounds_of_it_and_replays_them() -> None:
+def test_a_round_is_played_and_scored_as_with_any_trainer() -> None:
     model, train = PFedRec(dim=4, table_scale=0.3, function_scale=0.3), some_interactions(3, 20)
     config = InteractionSettings(1.0, clip_norm=0.3)
     trainer = InteractionTrainer(model, train, config, NoiseKey.from_seed(0), threads=2)
-    validation = np.random.default_rng(0).integers(0, N_ITEMS, (20, 12)).astype(np.int32)
-    track = Track(
-        trainer,  # type: ignore[arg-type]
-        FixedPoint(N_ITEMS * 4, 10, 1 << 21),
-        initial_key=0, training_key=1, server_lr=1.0, validation=validation, cutoffs=(10,), kept_scoring=None,
-    )  # fmt: skip
-    state = track.start()
-    outcome = track.run_round(state)
-    assert set(outcome.validation) == {"own", "server"}
-    digest = outcome.update.digest()
-    assert outcome.state.kept is not None
-    functions, update = track.replay(outcome.state.kept)
-    assert update.digest() == digest
-    np.testing.assert_array_equal(functions.weights, outcome.state.functions.weights)
+    table, functions = start(4, 20)
+    candidates = np.random.default_rng(0).integers(0, N_ITEMS, (20, 12)).astype(np.int32)
+    new, update, _ = trainer.train(table, functions, trainer.draw(np.random.default_rng(0)))
+    server, own = trainer.score(table, new, candidates), trainer.score_own(table, new, update, candidates)
+    nothing = trainer.untrained(functions)
+    for user in range(20):
+        rows, delta = update.of(user)
+        mine = table.copy()
+        mine[rows] += delta
+        for scores, view in ((server, table), (own, mine)):
+            want = view[candidates[user]] @ new.weights[user] + new.biases[user]
+            np.testing.assert_allclose(scores[user], want, rtol=1e-3, atol=1e-3)
+        assert len(nothing.of(user)[0]) == 0
 
 
 def test_the_secret_key_does_not_show() -> None:
