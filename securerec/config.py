@@ -52,9 +52,6 @@ class StartSettings(Section):
     segment_share: float | None = Field(
         None, ge=0, le=1, description="Share of the privacy budget for that release; the rounds have what is left."
     )
-    smoothing: float | None = Field(
-        None, gt=0, le=1e9, description="Added to every item's popularity: little tells it from none."
-    )
     recency: float = Field(
         0.8, ge=0, le=10, description="The k-th newest interaction weighs k to the minus this in the head."
     )

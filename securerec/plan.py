@@ -25,14 +25,14 @@ def choose_plan(
     Raises ConfigError where what was set does not go together.
     """
     if not start["head"]:
-        alone = sorted(start.keys() & {"popularity_share", "segments", "segment_share", "smoothing"})
+        alone = sorted(start.keys() & {"popularity_share", "segments", "segment_share"})
         if alone:
             raise ConfigError(f"start.{alone[0]} has no meaning without start.head: add --head")
         if training.get("rounds") == 0:
             raise ConfigError("training.rounds is 0 and start.head is off: nothing would be learnt")
         return start, (NOISED if private else PAPER) | training
     segments = 0 if local else training.get("dim", 17) - 1
-    start = {"segments": segments, "smoothing": 30.0 if local else 3.0} | start
+    start = {"segments": segments} | start
     if start["segments"]:
         dim = 1 + start["segments"]
         if training.get("dim", dim) != dim:

@@ -14,6 +14,7 @@ from securerec.config import StartSettings
 from securerec.data.interactions import Interactions
 from securerec.models.head import Heads, PublicFeatures, calibrated_biases, fit_tastes, make_head, softmax
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
+from securerec.models.popularity import estimated_popularity
 from securerec.models.segments import GAIN, Segments, next_loadings, shrunk
 from securerec.training.cohort import Table
 from securerec.training.updates import Change, RowUpdates, Updates, digest_of
@@ -118,7 +119,7 @@ def warm_start(
     users = np.arange(train.n_users)
     opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), b"")
     popularity, basis = opened.total[:, 0], opened.digest()
-    head = make_head(features, popularity, settings.smoothing or 0.0)
+    head = make_head(features, estimated_popularity(popularity, opened.noise, features.values))
     heads = Heads(head, fit_tastes(head, train, recency=settings.recency))
     biases = calibrated_biases(heads, model.negatives)
     if not settings.segments:

@@ -87,12 +87,12 @@ class Heads:
         return cls(Head(np.zeros(n_items, np.float32), directions), tastes)
 
 
-def make_head(features: PublicFeatures, popularity: NDArray[np.float64], smoothing: float) -> Head:
-    """From (noisy) popularity (n_items,): base = log(max(popularity, 0) + smoothing).
+def make_head(features: PublicFeatures, popularity: NDArray[np.float64]) -> Head:
+    """From positive popularity (n_items,), whose logarithm is the base.
 
     The base itself is one more feature: a device's taste for what is popular.
     """
-    base = np.log(np.maximum(popularity, 0.0) + smoothing)
+    base = np.log(popularity)
     values = np.concatenate([features.values.astype(np.float64), base[:, None]], axis=1)
     precision = np.append(features.precision, POPULARITY_PRECISION)
     share = np.exp(base - base.max())

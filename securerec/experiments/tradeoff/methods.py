@@ -1,0 +1,42 @@
+"""The methods that a sweep compares: a name, the settings that make it, and a sentence. One more is one more line."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["central", "local", "nothing", "none"]
+"""Who is trusted with what: see KINDS."""
+
+KINDS: dict[Kind, str] = {
+    "central": "secure sum",
+    "local": "no secure sum, local noise",
+    "nothing": "nothing uploaded",
+    "none": "no privacy",
+}
+"""central: epsilon is against whoever sees only sums. local: against whoever opens one client's uploads. nothing:
+each device by itself with what is public. none: uploads in the clear, no epsilon holds."""
+
+WITH_EPSILON: tuple[Kind, ...] = ("central", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """settings: nested as in a configuration file, on top of the defaults. head: whether it has a private head, which
+    works with nothing uploaded; without one, devices by themselves do what the reference `local-only` does.
+    """
+
+    name: str
+    sentence: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    head: bool = False
+
+
+HEAD_ALONE: dict[str, Any] = {"start": {"head": True, "segments": 0}, "training": {"rounds": 0}}
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("auto", "what an epsilon alone chooses: PFedRec, warmly started", {"start": {"head": True}}, head=True),
+        Method("head", "popularity and a private head, no rounds", HEAD_ALONE, head=True),
+        Method("pfedrec", "PFedRec's rounds without item features", {"start": {"head": False}}),
+    )
+}
