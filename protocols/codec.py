@@ -28,7 +28,7 @@ from protocols.seals import NONCE_BYTES, SEAL_BYTES, SealKey
 from protocols.transcript import DIGEST_BYTES
 
 MAGIC = b"srec"
-VERSION = 3
+VERSION = 4
 NO_BROADCAST = bytes(DIGEST_BYTES)
 
 _HEADER = struct.Struct("<4sBBBBBQQ32s16sQ32sQ")
@@ -200,7 +200,7 @@ def read_frame(data: bytes | memoryview) -> Frame:
         raise FrameError("A frame's round, sender or recipient is out of range.")
     sender = Address(ROLES[from_role - 1], from_number)
     recipient = Address(ROLES[to_role - 1], to_number) if to_role else None
-    header = Header(Kind(kind), protocol, sender, recipient, setup, run_tag, round_number, broadcast, length)
+    header = Header(_KINDS[kind], protocol, sender, recipient, setup, run_tag, round_number, broadcast, length)
     excess = len(data) - FRAME_BYTES[header.kind] - length
     if excess < 0:
         raise TruncatedError(f"{header} is truncated: it ends {-excess} bytes early.")
@@ -220,5 +220,5 @@ def read_frame(data: bytes | memoryview) -> Frame:
     )
 
 
-_KINDS = frozenset(Kind)
+_KINDS = {int(kind): kind for kind in Kind}
 _LEAST_BYTES = min(FRAME_BYTES.values())

@@ -4,20 +4,45 @@ A stream of numbers of w bits is one long little-endian bit string: number i occ
 pad the end to a multiple of 64. Several moduli make several streams, one after the other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from protocols.errors import LeftoverError, ResidueError, WrongLengthError
 
-_SIX = np.uint64(6)
-_MASK6 = np.uint64(63)
 _64 = np.uint64(64)
+_63 = np.uint64(63)
+_56 = np.uint64(56)
+_7 = np.uint64(7)
+_3 = np.uint64(3)
 _1 = np.uint64(1)
 _0 = np.uint64(0)
+
+_REACH = 9
+"""Bytes from a number's first one that reading it may touch."""
+_IN_A_WORD = 57
+"""Widths up to which a number lies in the eight bytes from its first one, wherever in that it begins."""
+
+
+@intrinsic
+def _load(typing_context, data, at):  # type: ignore[no-untyped-def]
+    """The uint64 whose lowest byte is number `at` of data, (n,) uint8. Neither aligned nor checked to be inside."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(builder.bitcast(array.data, ir.IntType(8).as_pointer()), [arguments[1]])
+        word = builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()))
+        word.align = 1
+        return word
+
+    return types.uint64(data, types.uint64), generate
 
 
 @njit(cache=True, nogil=True)
@@ -39,20 +64,58 @@ def _pack(values, width, words):  # type: ignore[no-untyped-def]
         words[at] = pending
 
 
+# In the three that follow, the numbers of `width` bits that begin at bit `first` of data (m,) uint8, which goes on for
+# _REACH bytes from the last one's first. Each returns how many are larger than `largest`. `wide`: beyond _IN_A_WORD.
+
+
 @njit(cache=True, nogil=True)
-def _unpack(words, width, modulus, values):  # type: ignore[no-untyped-def]
-    """Read values (n,) uint64 from words and one word more; returns how many of them are not below the modulus."""
+def _read(data, first, width, wide, largest, values):  # type: ignore[no-untyped-def]
+    """values (n,) uint64 = the numbers."""
     mask = (_1 << width) - _1
-    bad = 0
-    bit = _0
+    bad = _0
     for i in range(values.shape[0]):
-        at = bit >> _SIX
-        shift = bit & _MASK6
-        # (x << 1) << (63 - shift) is x << (64 - shift) without the undefined shift by 64.
-        value = ((words[at] >> shift) | ((words[at + _1] << _1) << (_MASK6 - shift))) & mask
+        bit = first + np.uint64(i) * width
+        value = _load(data, bit >> _3) >> (bit & _7)
+        if wide:
+            # x << 1 << (63 - shift) is x << (64 - shift) without the undefined shift by 64.
+            value |= _load(data, (bit >> _3) + _1) >> _56 << _1 << (_63 - (bit & _7))
+        value &= mask
+        bad += (largest - value) >> _63
         values[i] = value
-        bad += value >= modulus
-        bit += width
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def _add_packed(data, first, width, wide, largest, total, modulus):  # type: ignore[no-untyped-def]
+    """total (n,) uint64 below the modulus, at most 2**63, += the numbers, modulo it, in place."""
+    mask = (_1 << width) - _1
+    bad = _0
+    for i in range(total.shape[0]):
+        bit = first + np.uint64(i) * width
+        value = _load(data, bit >> _3) >> (bit & _7)
+        if wide:
+            value |= _load(data, (bit >> _3) + _1) >> _56 << _1 << (_63 - (bit & _7))
+        value &= mask
+        bad += (largest - value) >> _63
+        s = total[i] + value
+        total[i] = min(s, s - modulus)
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def _take_packed(data, first, width, wide, largest, total, modulus):  # type: ignore[no-untyped-def]
+    """total -= the numbers: undoes what _add_packed did, to the bit, also where it met numbers that are too large."""
+    mask = (_1 << width) - _1
+    bad = _0
+    for i in range(total.shape[0]):
+        bit = first + np.uint64(i) * width
+        value = _load(data, bit >> _3) >> (bit & _7)
+        if wide:
+            value |= _load(data, (bit >> _3) + _1) >> _56 << _1 << (_63 - (bit & _7))
+        value &= mask
+        bad += (largest - value) >> _63
+        d = total[i] - value
+        total[i] = min(d, d + modulus)
     return bad
 
 
@@ -71,6 +134,18 @@ def _add(total, values, modulus):  # type: ignore[no-untyped-def]
     for i in range(total.shape[0]):
         s = total[i] + values[i]
         total[i] = min(s, s - modulus)
+
+
+_Loop = Callable[..., Any]
+
+
+class _Place(NamedTuple):
+    """Where a stream lies in a body, and how many of its numbers can be read where they are."""
+
+    width: int
+    start: int
+    end: int
+    inside: int
 
 
 @dataclass(frozen=True)
@@ -111,22 +186,82 @@ class Streams:
 
         Raises WrongLengthError, ResidueError, LeftoverError (padding bits that are not zero); `into` is then undefined.
         """
+        data = self._checked(body, what)
+        for stream, row in enumerate(into):
+            self._refuse(self._run(_read, data, stream, row), stream, what)
+
+    def add_packed(
+        self, total: NDArray[np.uint64], body: memoryview | bytes, moduli: tuple[int, ...], *, what: str
+    ) -> None:
+        """total = (total + the residues of a body of this layout) modulo these moduli, each at least as large as the
+        layout's own, in place, without unpacking them. Raises what `unpack` raises; `total` is then as it was.
+        """
+        self._fold(_add_packed, _take_packed, total, body, moduli, what)
+
+    def take_packed(
+        self, total: NDArray[np.uint64], body: memoryview | bytes, moduli: tuple[int, ...], *, what: str
+    ) -> None:
+        """The inverse of `add_packed`, which raises the same."""
+        self._fold(_take_packed, _add_packed, total, body, moduli, what)
+
+    def _fold(
+        self,
+        loop: _Loop,
+        inverse: _Loop,
+        total: NDArray[np.uint64],
+        body: memoryview | bytes,
+        moduli: tuple[int, ...],
+        what: str,
+    ) -> None:
+        data = self._checked(body, what)
+        for stream, (row, modulus) in enumerate(zip(total, moduli, strict=True)):
+            bad = self._run(loop, data, stream, row, np.uint64(modulus))
+            if bad:
+                # What is too large is found as it is added: it is rare, and another reading would cost each body.
+                for done in range(stream + 1):
+                    self._run(inverse, data, done, total[done], np.uint64(moduli[done]))
+                self._refuse(bad, stream, what)
+
+    def _run(self, loop: _Loop, data: NDArray[np.uint8], stream: int, row: NDArray[np.uint64], *more: np.uint64) -> int:
+        """What a loop over all numbers of a stream returns."""
+        place = self._places[stream]
+        fixed = np.uint64(place.width), place.width > _IN_A_WORD, np.uint64(self.moduli[stream] - 1)
+        bad = loop(data[place.start : place.end], _0, *fixed, row[: place.inside], *more)
+        if place.inside < self.count:
+            # The last numbers are read where reading on does no harm.
+            at, first = divmod(place.inside * place.width, 8)
+            rest = data[place.start + at : place.end]
+            tail = np.zeros(len(rest) + _REACH, np.uint8)
+            tail[: len(rest)] = rest
+            tail.flags.writeable = False
+            bad += loop(tail, np.uint64(first), *fixed, row[place.inside :], *more)
+        return int(bad)
+
+    @cached_property
+    def _places(self) -> list[_Place]:
+        places, start = [], 0
+        for width in self.widths:
+            n_bytes = 8 * self._words(width)
+            inside = (8 * (n_bytes - _REACH) + 7) // width + 1
+            places.append(_Place(width, start, start + n_bytes, min(self.count, max(0, inside))))
+            start += n_bytes
+        return places
+
+    def _checked(self, body: memoryview | bytes, what: str) -> NDArray[np.uint8]:
+        """The body, read only, if its length and padding are right."""
         if len(body) != self.n_bytes:
             raise WrongLengthError(f"{what} holds {len(body)} bytes of residues; {self.n_bytes} were expected.")
-        at = 0
-        for row, modulus, width in zip(into, self.moduli, self.widths, strict=True):
-            n_words = self._words(width)
-            # A copy: views of received bytes may lie at any address, and the loop reads a word beyond the last.
-            words = np.empty(n_words + 1, np.uint64)
-            words[:n_words] = np.frombuffer(body, "<u8", n_words, at)
-            words[n_words] = 0
-            at += 8 * n_words
-            used = self.count * width % 64
-            if used and int(words[n_words - 1]) >> used:
+        data = np.frombuffer(body, np.uint8)
+        data.flags.writeable = False
+        for place in self._places:
+            used = self.count * place.width % 64
+            if used and int.from_bytes(body[place.end - 8 : place.end], "little") >> used:
                 raise LeftoverError(f"{what} has padding bits that are not zero.")
-            bad = _unpack(words, np.uint64(width), np.uint64(modulus), row)
-            if bad:
-                raise ResidueError(f"{what} holds {bad} numbers that are not below their modulus {modulus}.")
+        return data
+
+    def _refuse(self, bad: int, stream: int, what: str) -> None:
+        if bad:
+            raise ResidueError(f"{what} holds {bad} numbers that are not below their modulus {self.moduli[stream]}.")
 
     def add(self, total: NDArray[np.uint64], residues: NDArray[np.uint64]) -> None:
         """total = (total + residues) modulo each stream's modulus, in place."""

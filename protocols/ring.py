@@ -84,14 +84,26 @@ def _inverse(a, w, w_quotient, q, scale, scale_quotient):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _dot(rows, factors, quotients, q, out):  # type: ignore[no-untyped-def]
-    """out (m,) = the sums of rows (m, at least n) uint64 below q times factors (n,), modulo q."""
+def _dot(rows, factors, at_once, q, unit_quotient, word, word_quotient, out):  # type: ignore[no-untyped-def]
+    """out (m,) = the sums of rows (m, at least n) uint64 below q times factors (n,), modulo q.
+
+    So many products at once do not exceed 128 bits. word = 2^64 modulo q.
+    """
+    n = factors.shape[0]
     for row in range(rows.shape[0]):
         total = np.uint64(0)
-        for i in range(factors.shape[0]):
-            value = rows[row, i]
-            x = value * factors[i] - _high(value, quotients[i]) * q
+        for start in range(0, n, at_once):
+            low = high = np.uint64(0)
+            for i in range(start, min(n, start + at_once)):
+                value, factor = rows[row, i], factors[i]
+                product = value * factor
+                low += product
+                high += _high(value, factor) + np.uint64(low < product)
+            x = low - _high(low, unit_quotient) * q
+            y = high * word - _high(high, word_quotient) * q
             total += min(x, x - q)
+            total = min(total, total - q)
+            total += min(y, y - q)
             total = min(total, total - q)
         out[row] = total
 
@@ -126,12 +138,17 @@ class Weights:
     def __init__(self, factors: NDArray[np.uint64], q: int) -> None:
         """factors: (n,) below q, a modulus of at most 62 bits."""
         self.q = q
-        self._factors, self._quotients = factors, _quotients(factors.tolist(), q)
+        self._factors = factors
+        word = (1 << 64) % q
+        self._word = np.uint64(word)
+        self._unit_quotient, self._word_quotient = _quotients([1, word], q)
+        self._at_once = 1 << min(32, 128 - 2 * q.bit_length())
 
     def dot(self, rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """(m,) uint64: the weighted sums modulo q of the first n residues of rows (m, at least n), all below q."""
         out = np.empty(len(rows), np.uint64)
-        _dot(rows, self._factors, self._quotients, np.uint64(self.q), out)
+        modulus, word, quotient = np.uint64(self.q), self._word, self._word_quotient
+        _dot(rows, self._factors, self._at_once, modulus, self._unit_quotient, word, quotient, out)
         return out
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks.crypto.parties import TABLE
 from protocols import Enrolled
@@ -17,17 +18,21 @@ class LyingRound(PairwiseServerRound):
         """survivors: by client, whom it is told of. Call it after the uploads."""
         ids = self._ids.tolist()
         self._told = np.array([np.isin(ids, list(survivors[client])) for client in ids])
-        # By client and place, as it was told.
-        self._left = np.array([told[places] for told, places in zip(self._told, self._places, strict=True)])
+
+    def _left_near(self, i: int) -> NDArray[np.bool_]:
+        """As it was told, and read with that in mind."""
+        near: NDArray[np.bool_] = self._told[i][self._places[i]]
+        return near
 
     def _survivors_for(self, i: int) -> bytes:
-        return write_bits(self._told[i]) + self._masked_tags[i][self._left[i]].tobytes()
+        return write_bits(self._told[i]) + self._masked.delivered(i)[self._left_near(i)].tobytes()
 
     def _confirmed_for(self, i: int) -> bytes:
         # Only confirmations of the same set are of use to this one.
         same = np.all(self._told == self._told[i], axis=1)
-        spoke = self._left[i] & (self._confirmed & same)[self._places[i]]
-        return write_bits(spoke[self._left[i]]) + self._survivor_tags[i][spoke].tobytes()
+        left = self._left_near(i)
+        spoke = left & (self._confirmed & same)[self._places[i]]
+        return write_bits(spoke[left]) + self._tags.delivered(i)[spoke].tobytes()
 
 
 class _LyingServer(PairwiseServer):

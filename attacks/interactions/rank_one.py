@@ -22,6 +22,8 @@ the log-likelihood ratio of a row moved up by a against one not moved.
 part of E v that popularity does not explain. With nothing to see it is popularity's ranking, not a coin's.
 
 In a sum of n clients the others are noise: a is divided by sqrt(n), and the others' part of the signal joins q.
+
+An upload of one column for a table of zeros is no change of embeddings, but a client's list itself: see `list_vector`.
 """
 
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.goals.items import ITEMS, ItemScores, Seen
+from attacks.interactions.list_vector import list_log_odds
 from attacks.registry import register
 from attacks.views import UploadView
 
@@ -62,6 +65,10 @@ def rank_one(seen: Seen) -> ItemScores:
     """Log-odds (n_matrices, n_items) that the client has the item; the prediction is a log-odds above 0."""
     view = seen.view
     prior = popularity_log_odds(view)
+    if view.dim == 1 and view.clients_per_matrix == 1 and not view.table.any():
+        vectors = np.concatenate([block[:, :, 0].astype(np.float64) for block in view.blocks()])
+        read = list_log_odds(vectors, prior, view.popularity)
+        return ItemScores(read.astype(np.float32), read > 0)
     table = view.table.astype(np.float64)
     rows = [
         score

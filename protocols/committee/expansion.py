@@ -1,21 +1,31 @@
 """Numbers uniform modulo a prime, from a public digest or a secret seed: the same for everybody who has it."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import shake_128
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numba import njit
 from numpy.typing import NDArray
 
-from protocols.committee.parameters import SEED_BYTES
+from protocols.key_stream import SEED_BYTES, key_stream
 from protocols.transcript import tag
 
 
 @njit(cache=True, nogil=True)
 def _accept(words, mask, q, out, at):  # type: ignore[no-untyped-def]
-    """Fill out[at:] with those words, cut to the mask, that are below q; returns how many `out` then holds."""
+    """Fill out[at:] with those words, cut to the mask, that are below q; returns how many `out` then holds.
+
+    There are no more words than there is room for.
+    """
+    # Primes lie just below a power of two, so nearly always all are: a loop without branches finds out.
+    bad = 0
+    for i in range(words.shape[0]):
+        value = words[i] & mask
+        out[at + i] = value
+        bad += value >= q
+    if bad == 0:
+        return at + words.shape[0]
     for word in words:
         if at == out.shape[0]:
             break
@@ -26,15 +36,18 @@ def _accept(words, mask, q, out, at):  # type: ignore[no-untyped-def]
     return at
 
 
-def _uniform(stream: Callable[[int], bytes], primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
-    """(primes, count) uint64, uniform below each prime if the stream is. stream(n): its next n bytes."""
+def _uniform(stream: Callable[[int], bytes | memoryview], primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
+    """(primes, count) uint64, uniform below each prime if the stream is. stream(n): its first n bytes."""
     out = np.empty((len(primes), count), np.uint64)
+    used = 0
     for row, q in zip(out, primes, strict=True):
         mask = np.uint64((1 << (q - 1).bit_length()) - 1)
         at = 0
         while at < count:
-            words = np.frombuffer(stream(8 * (count - at)), "<u8").astype(np.uint64, copy=False)
+            left = count - at
+            words = np.frombuffer(stream(used + 8 * left), "<u8", left, used)
             at = _accept(words, mask, np.uint64(q), row, at)
+            used += 8 * left
     return out
 
 
@@ -56,26 +69,12 @@ def projection_weights(digest: bytes, primes: tuple[int, ...], checks: int, degr
 
 
 def share_from_seed(seed: bytes, primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
-    """(primes, count) uint64 from a secret seed of SEED_BYTES bytes: the key stream of ChaCha20."""
+    """(primes, count) uint64 from a secret seed of SEED_BYTES bytes, by its key stream."""
     if len(seed) != SEED_BYTES:
         raise ValueError(f"A seed has {SEED_BYTES} bytes, not {len(seed)}.")
-    encryptor = Cipher(algorithms.ChaCha20(seed, bytes(16)), mode=None).encryptor()
-    return _uniform(lambda n: encryptor.update(bytes(n)), primes, count)
+    return _uniform(partial(key_stream, seed), primes, count)
 
 
 def _from_oracle(label: str, digest: bytes, primes: tuple[int, ...], count: int) -> NDArray[np.uint64]:
     """(primes, count) uint64, each prime's row from SHAKE-128 of a tag over label, digest and prime."""
-    return np.vstack([_uniform(_shake(tag(label, digest, str(q).encode())), (q,), count) for q in primes])
-
-
-def _shake(label: bytes) -> Callable[[int], bytes]:
-    """The output of SHAKE-128, piece by piece; asked twice at most but for a chance that needs no speed."""
-    oracle = shake_128(label)
-    done = 0
-
-    def stream(n: int) -> bytes:
-        nonlocal done
-        done += n
-        return oracle.digest(done)[done - n :]
-
-    return stream
+    return np.vstack([_uniform(shake_128(tag(label, digest, str(q).encode())).digest, (q,), count) for q in primes])

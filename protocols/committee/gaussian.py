@@ -14,9 +14,10 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numba import njit
 from numpy.typing import NDArray
+
+from protocols.key_stream import SEED_BYTES, key_stream
 
 DIGITS = 60
 _BITS = 63
@@ -74,8 +75,7 @@ def invert(words: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
 def sample(count: int, sigma: float) -> NDArray[np.int64]:
     """(count,) int64, independent discrete Gaussians of parameter sigma.
 
-    Words are the key stream of ChaCha20 under a key of 32 bytes from the operating system, used for this call only.
+    Words are the key stream of a seed from the operating system, used for this call only.
     """
-    encryptor = Cipher(algorithms.ChaCha20(os.urandom(32), bytes(16)), mode=None).encryptor()
-    words = np.frombuffer(encryptor.update(bytes(8 * count)), "<i8").astype(np.int64, copy=False)
+    words = np.frombuffer(key_stream(os.urandom(SEED_BYTES), 8 * count), "<i8")
     return invert(words, sigma)

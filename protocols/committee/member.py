@@ -12,6 +12,7 @@ into its memory has to end its process.
 """
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,8 +75,15 @@ class Member(Decryptor[_Round]):
     checks_signatures = False
 
     def _prepare(self, key: None) -> None:
-        """Raises SpecError where no parameter set carries the sum."""
+        """Agree with every client on the roster, ahead of any round: an X25519 exchange each.
+
+        Raises SpecError where no parameter set carries the sum.
+        """
         self._parameters = parameters_of(self.session)
+        for party in self.session.roster.clients:
+            # With a weak key nothing is agreed: such a client's boxes are no good, and no others are the worse for it.
+            with suppress(IdentityError):
+                self.session.identity.shared_key(party)
         numbers = [party.number for party in self.session.roster.decryptors]
         self._place = numbers.index(self.session.me.number)
         self._scratch = self._parameters.share.zeros()[:, None]

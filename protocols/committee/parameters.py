@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from protocols.ckks.parameters import SECURE_BITS
 from protocols.errors import SpecError
+from protocols.key_stream import SEED_BYTES
 from protocols.packing import Streams
 from protocols.ring import MAX_PRIME_BITS, largest_primes
 from protocols.spec import FAILURE_BITS, SumSpec, tail_factor
@@ -35,7 +36,6 @@ SECURITY_BITS = 128
 SOURCE = "HomomorphicEncryption.org Security Standard (2018), table 1, classical attacks, ternary secrets"
 """Stricter than the same table's column for secrets drawn like errors, which is the case here."""
 
-SEED_BYTES = 32
 TAG_BYTES = 16
 """Of ChaCha20-Poly1305."""
 

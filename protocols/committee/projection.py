@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.committee.expansion import projection_weights, share_from_seed
-from protocols.committee.parameters import SEED_BYTES, Parameters
+from protocols.committee.parameters import Parameters
+from protocols.key_stream import SEED_BYTES
 from protocols.ring import Weights
 from protocols.transcript import digest
 

@@ -2,7 +2,8 @@
 
 Member j, counted from 0, holds the value at j + 1; the key is the value at 0. The first threshold - 1 shares are the
 expansions of seeds, uniform by themselves; they and the key fix the polynomial, and so the other shares. Any
-threshold - 1 shares are uniform whatever the key is, as far as ChaCha20 is a pseudorandom generator (Shamir 1979).
+threshold - 1 shares are uniform whatever the key is, as far as AES-256 in counter mode is a pseudorandom generator
+(Shamir 1979).
 
 Shares add: the members' sums over a set of clients are shares of the sum of the keys. The values that such a
 polynomial takes form a Reed-Solomon code, so answers beyond the threshold check one another.
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.committee.expansion import share_from_seed
-from protocols.committee.parameters import SEED_BYTES
+from protocols.key_stream import SEED_BYTES
 from protocols.ring import add_multiple
 
 Residues = NDArray[np.uint64]

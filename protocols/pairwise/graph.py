@@ -172,15 +172,17 @@ def _log_factorials(n: int) -> NDArray[np.float64]:
 class Graph:
     """The neighbours of everybody. Clients are numbered from 0 in the order of their ids.
 
-    A client's neighbours have places 0 to k - 1. Where v has place j with u, u has place mirror[j] with v.
+    ring: the clients (n,) as they stand on it. A client's neighbours have places 0 to k - 1. Where v has place j with
+    u, u has place mirror[j] with v.
     """
 
     def __init__(self, n_clients: int, degree: int, seed: bytes) -> None:
         """seed: 32 bytes that nobody could choose."""
+        self.n_clients = n_clients
         stream = Cipher(ChaCha20(seed, bytes(16)), None).encryptor().update(bytes(8 * n_clients))
-        self._ring = np.argsort(np.frombuffer(stream, "<u8"), kind="stable")
+        self.ring: NDArray[np.int64] = np.argsort(np.frombuffer(stream, "<u8"), kind="stable")
         self._rank = np.empty(n_clients, np.int64)
-        self._rank[self._ring] = np.arange(n_clients)
+        self._rank[self.ring] = np.arange(n_clients)
         if degree == n_clients - 1:
             self._steps = np.arange(1, n_clients)
             self.mirror = np.arange(degree)[::-1].copy()
@@ -189,7 +191,7 @@ class Graph:
             self._steps = np.concatenate((half, -half))
             self.mirror = (np.arange(degree) + degree // 2) % degree
 
-    def neighbours(self, client: int) -> NDArray[np.int64]:
-        """The client's neighbours by place, (k,) int64."""
-        found: NDArray[np.int64] = self._ring[(self._rank[client] + self._steps) % len(self._ring)]
+    def neighbours(self, client: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        """The client's neighbours by place, (k,) int64; of several clients (m,), a row for each."""
+        found: NDArray[np.int64] = self.ring[np.add.outer(self._rank[client], self._steps) % self.n_clients]
         return found

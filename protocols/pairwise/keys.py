@@ -2,11 +2,12 @@
 
 Two secrets go into it: the one between their enrolled box keys (X25519, the same in all rounds), which no server can
 stand in the middle of, and the one between their ephemeral mask keys. The mask's seed comes from the latter alone, for
-it must be open to the server when one of the two leaves. Boxes and tags come from both (HKDF-SHA512, RFC 5869): a mask
-key opened to the server opens no box, and a box key stolen later opens no box between clients that stayed. Since a box
-opens only where both sides hold the same two mask keys, opening one proves the neighbour's key to be its own.
+it must be open to the server when one of the two leaves. Boxes and tags come from both (`derive`): a mask key opened to
+the server opens no box, and a box key stolen later opens no box between clients that stayed. Since a box opens only
+where both sides hold the same two mask keys, opening one proves the neighbour's key to be its own.
 """
 
+import hashlib
 import hmac
 import struct
 from dataclasses import dataclass, field
@@ -64,8 +65,8 @@ class Direction:
             ) from None
 
     def tag(self, statement: bytes) -> bytes:
-        """TAG_BYTES bytes by which the neighbour knows who made this statement (HMAC-SHA256, shortened)."""
-        return hmac.digest(self._tag, statement, "sha256")[:TAG_BYTES]
+        """TAG_BYTES bytes by which the neighbour knows who made this statement (keyed BLAKE2s, RFC 7693)."""
+        return hashlib.blake2s(statement, key=self._tag, digest_size=TAG_BYTES).digest()
 
     def check(self, statement: bytes, tag: bytes | memoryview, *, what: str) -> None:
         """Raises SignatureError, beginning with `what`."""
@@ -92,7 +93,7 @@ def agree(round_digest: bytes, *, me: int, peer: int, static: bytes, private: X2
     """
     shared = exchange(private, public, peer)
     low, high = _PAIR.pack(min(me, peer), max(me, peer)), _PAIR.pack(max(me, peer), min(me, peer))
-    boxes, tags = expand(static + shared, salt=round_digest, info=_LABEL + low)
+    boxes, tags = derive(static + shared, _LABEL + round_digest + low)
     upward = Direction(round_digest + low, boxes[:32], tags[:32])
     downward = Direction(round_digest + high, boxes[32:], tags[32:])
     seed = mask_seed(round_digest, me, peer, shared)
@@ -101,11 +102,14 @@ def agree(round_digest: bytes, *, me: int, peer: int, static: bytes, private: X2
     return Pair(peer, False, seed, downward, upward)
 
 
-def expand(secret: bytes, *, salt: bytes, info: bytes) -> tuple[bytes, bytes]:
-    """Two blocks of HKDF-SHA512, 64 bytes each. `cryptography` has it too, at twice the time."""
-    key = hmac.digest(salt, secret, "sha512")
-    first = hmac.digest(key, info + b"\1", "sha512")
-    return first, hmac.digest(key, first + info + b"\2", "sha512")
+def derive(secret: bytes, about: bytes) -> tuple[bytes, bytes]:
+    """Two blocks of 64 bytes: SHA-512 over the block's number u32, big-endian, the secret, and what it is for.
+
+    The one-step derivation of NIST SP 800-56C, section 4, option 1, at a quarter of the time of HKDF. secret: 64 bytes,
+    two exchanges one after the other; about: of one length for all, so that inputs cannot be read in two ways.
+    """
+    both = secret + about
+    return hashlib.sha512(b"\0\0\0\1" + both).digest(), hashlib.sha512(b"\0\0\0\2" + both).digest()
 
 
 def exchange(private: X25519PrivateKey, public: bytes, owner: int) -> bytes:

@@ -1,21 +1,17 @@
 """Masks: from a 32-byte seed to integers uniform modulo 2^W, and sums of them.
 
-AES-256 in counter mode (NIST SP 800-38A) expands the seed. A word of 64 bits carries 64 // W numbers, each the low W
-bits of its slot: sums of slots modulo their own power of two are sums of numbers modulo 2^W, so hundreds of masks are
+The seed's key stream (`protocols.key_stream`) is read as words. A word of 64 bits carries 64 // W numbers, each the low
+W bits of its slot: sums of slots modulo their own power of two are sums of numbers modulo 2^W, so hundreds of masks are
 added word by word, and taken apart once. Every W bits are uniform as they come: nothing is rejected, folded or
 reduced.
 """
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numba import njit
 from numpy.typing import NDArray
 
+from protocols.key_stream import KeyStreams
 from protocols.spec import SumSpec
-
-SEED_BYTES = 32
 
 
 def width_of(spec: SumSpec) -> int:
@@ -63,19 +59,21 @@ class MaskSum:
         self._top = np.uint64(sum(1 << (self._slot * (s + 1) - 1) for s in range(slots)) | 1 << 63)
         n_words = -(-length // slots)
         self._total = np.zeros(n_words, np.uint64)
-        self._zeros = bytes(8 * n_words)
-        self._stream = bytearray(8 * n_words)
+        self._streams = KeyStreams(8 * n_words)
+        self._mask = np.frombuffer(self._streams.held, "<u8")
 
     def __repr__(self) -> str:
         return f"MaskSum(width={self._width}, length={self._length})"
 
     def add(self, seed: bytes) -> None:
         """Add the mask of this seed."""
-        _add(self._total, self._expand(seed), self._top)
+        self._streams.hold(seed)
+        _add(self._total, self._mask, self._top)
 
     def subtract(self, seed: bytes) -> None:
         """Subtract the mask of this seed."""
-        _subtract(self._total, self._expand(seed), self._top)
+        self._streams.hold(seed)
+        _subtract(self._total, self._mask, self._top)
 
     def values(self) -> NDArray[np.uint64]:
         """The sum, (length,) uint64 below 2^width."""
@@ -86,9 +84,4 @@ class MaskSum:
     def erase(self) -> None:
         """Overwrite the sum and the last mask."""
         self._total[:] = 0
-        self._stream[:] = self._zeros
-
-    def _expand(self, seed: bytes) -> NDArray[np.uint64]:
-        # Each seed is used once, so the counter may always begin at zero.
-        Cipher(AES(seed), CTR(bytes(16))).encryptor().update_into(self._zeros, self._stream)
-        return np.frombuffer(self._stream, "<u8")
+        self._streams.erase()

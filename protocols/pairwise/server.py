@@ -1,8 +1,8 @@
 """The server: passes keys, boxes and tags between neighbours, adds masked vectors as they arrive, takes the masks off.
 
-What it keeps of each client is keys, boxes, tags and shares, a few hundred bytes for each neighbour; vectors go into
-one sum at once. It checks lengths, seals and that no mask key is weak; boxes and tags are for the clients to
-judge.
+What it keeps of each client in memory is two keys and a few bytes for each neighbour; boxes, tags and shares wait in
+the spool, and vectors go into one sum at once. It checks lengths, seals and that no mask key is weak; boxes and tags
+are for the clients to judge.
 """
 
 from collections.abc import Callable, Mapping
@@ -66,36 +66,33 @@ class PairwiseServerRound(ServerRound):
         except SpecError as too_many:
             raise self.abort(str(too_many)) from None
         self._graph = Graph(n, self._design.degree, graph_seed(self._round_digest))
-        self._places = np.array([self._graph.neighbours(i) for i in range(n)])
+        self._places = self._graph.neighbours(np.arange(n)).astype(np.int32)
         self._commitments: dict[int, bytes] = {}
         self._shared, self._alive, self._confirmed = (np.zeros(n, bool) for _ in range(3))
         self._everybody = np.ones(self._design.degree, bool)
-        self._boxes = Post(self._places, self._graph.mirror, BOX_BYTES)
-        self._masked, self._tags = (Post(self._places, self._graph.mirror, keys.TAG_BYTES) for _ in range(2))
-        self._opening = Opening(self._design, self._places, self._graph.mirror)
+        self._boxes = Post(self._graph, BOX_BYTES, self.spool, 0)
+        self._masked, self._tags = (Post(self._graph, keys.TAG_BYTES, self.spool, first) for first in (2 * n, 4 * n))
+        self._opening = Opening(self._graph, self._design.threshold, self.spool, 6 * n)
 
     def _close_share(self) -> None:
         self._need(int(np.count_nonzero(self._shared)), "clients shared their secrets")
         self._check_neighbours(self._shared, self._shared, "shared their secrets")
-        # By client and place: which neighbours' boxes it is sent, and below, which uploaded and which confirmed.
-        self._boxed = self._shared[self._places]
-        self._mail = self._boxes.delivered()
+        self._boxes.sort()
 
     def _close_upload(self) -> None:
-        del self._mail
+        self._boxes.clear()
         self._check_neighbours(self._shared, self._alive, "uploaded")
         self._survivor_bits = write_bits(self._alive)
-        self._left = self._alive[self._places]
-        self._masked_tags = self._masked.delivered()
+        self._masked.sort()
 
     def _close_confirm(self) -> None:
+        self._masked.clear()
         self._need(int(np.count_nonzero(self._confirmed)), "clients confirmed the survivors")
         self._check_neighbours(self._shared, self._confirmed, "confirmed the survivors")
-        self._spoke = self._confirmed[self._places]
-        self._survivor_tags = self._tags.delivered()
+        self._tags.sort()
 
     def _close_unmask(self) -> None:
-        pass
+        self._tags.clear()
 
     def _check_neighbours(self, needing: NDArray[np.bool_], there: NDArray[np.bool_], did: str) -> None:
         """Raise RoundAborted if somebody has fewer than t neighbours left."""
@@ -123,13 +120,23 @@ class PairwiseServerRound(ServerRound):
         return self._advertised_bits + merkle.proof(self._tree, i) + self._key_rows[self._places[i]].tobytes()
 
     def _mailbox_of(self, i: int) -> bytes:
-        return write_bits(self._boxed[i]) + self._mail[i][self._boxed[i]].tobytes()
+        boxed = self._boxed_near(i)
+        return write_bits(boxed) + _chosen(self._boxes.delivered(i), boxed)
 
     def _survivors_for(self, i: int) -> bytes:
-        return self._survivor_bits + self._masked_tags[i][self._left[i]].tobytes()
+        return self._survivor_bits + _chosen(self._masked.delivered(i), self._left_near(i))
 
     def _confirmed_for(self, i: int) -> bytes:
-        return write_bits(self._spoke[i][self._left[i]]) + self._survivor_tags[i][self._spoke[i]].tobytes()
+        left, spoke = self._left_near(i), self._confirmed[self._places[i]]
+        return write_bits(spoke[left]) + _chosen(self._tags.delivered(i), spoke)
+
+    def _boxed_near(self, i: int) -> NDArray[np.bool_]:
+        """(k,) bool by place: the neighbours whose boxes client i is sent."""
+        return self._shared[self._places[i]]
+
+    def _left_near(self, i: int) -> NDArray[np.bool_]:
+        """(k,) bool by place: the neighbours of client i that uploaded."""
+        return self._alive[self._places[i]]
 
     # What comes back.
 
@@ -140,8 +147,8 @@ class PairwiseServerRound(ServerRound):
             return DIGEST_BYTES + BOX_BYTES * self._design.degree
         i = self._index[sender.number]
         if self._phase.answers is Kind.CONFIRM:
-            return keys.TAG_BYTES * int(np.count_nonzero(self._left[i]))
-        boxes = int(np.count_nonzero(self._boxed[i]))
+            return keys.TAG_BYTES * int(np.count_nonzero(self._left_near(i)))
+        boxes = int(np.count_nonzero(self._boxed_near(i)))
         if self._phase.answers is Kind.VECTOR:
             return keys.TAG_BYTES * boxes + self._stream.n_bytes
         return SHARE_BYTES * boxes
@@ -161,13 +168,13 @@ class PairwiseServerRound(ServerRound):
         elif self._phase.answers is Kind.VECTOR:
             tags = len(body) - self._stream.n_bytes
             self._sum.add(body[tags:], what=f"The upload of {sender}")
-            self._masked.put(i, self._boxed[i], body[:tags])
+            self._masked.put(i, self._boxed_near(i), body[:tags])
             self._alive[i] = True
         elif self._phase.answers is Kind.CONFIRM:
-            self._tags.put(i, self._left[i], body)
+            self._tags.put(i, self._left_near(i), body)
             self._confirmed[i] = True
         else:
-            self._opening.take(i, self._boxed[i], body)
+            self._opening.take(i, self._boxed_near(i), body)
 
     # The end.
 
@@ -193,6 +200,11 @@ class PairwiseServerRound(ServerRound):
         if int(values.max()) > bound or int(values.min()) < -bound:
             raise self.abort(f"a sum beyond {bound} came out, so somebody's upload was not what it should have been.")
         return values
+
+
+def _chosen(entries: NDArray[np.uint8], places: NDArray[np.bool_]) -> bytes:
+    """The entries (k, size) at some places, nearly always all."""
+    return (entries if places.all() else entries[places]).tobytes()
 
 
 class PairwiseServer(Server):

@@ -58,7 +58,7 @@ MAX_COMPLAINTS = 1000
 
 
 Spool = MutableMapping[int, bytes | memoryview]
-"""Where bytes of clients wait until a later phase, by client. They hold no secret of the server's."""
+"""Where bytes of clients wait until a later phase, by numbers of the protocol's own. None is the server's secret."""
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,12 @@ def _play_server(
             working += time.perf_counter() - started
         started = time.perf_counter()
         server_round.close_phase()
-        opening += time.perf_counter() - started
+        closing = time.perf_counter() - started
+        # What has to be ready before clients are asked again is work for clients, too.
+        if to_clients and any(to.role == "client" for to in server_round.outbox()):
+            working += closing
+        else:
+            opening += closing
         if to_clients:
             receiving += working
         else:

@@ -57,6 +57,48 @@ def test_adding_is_modular(body: tuple[list[int], list[list[int]]]) -> None:
     ]
 
 
+@settings(deadline=None)
+@given(bodies(), st.integers(0, 7), st.integers(0, 2**62))
+def test_adding_a_packed_body_is_modular_and_taking_it_out_undoes_it(
+    body: tuple[list[int], list[list[int]]], offset: int, more: int
+) -> None:
+    moduli, rows = body
+    streams = Streams(tuple(moduli), len(rows[0]))
+    packed = memoryview(b"x" * offset + bit_string(rows, moduli) + b"x")[offset:-1]
+    larger = tuple(min(2**63, q + more) for q in moduli)
+    before = [[(7 * value + more) % q for value in row] for row, q in zip(rows, larger, strict=True)]
+    total = np.array(before, np.uint64)
+    streams.add_packed(total, packed, larger, what="It")
+    assert total.tolist() == [
+        [(a + b) % q for a, b in zip(one, other, strict=True)]
+        for one, other, q in zip(before, rows, larger, strict=True)
+    ]
+    streams.take_packed(total, packed, larger, what="It")
+    assert total.tolist() == before
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 70), st.lists(st.integers(2, 2**63), min_size=1, max_size=3))
+def test_a_body_with_numbers_that_are_too_large_changes_no_sum(
+    data: st.DataObject, count: int, moduli: list[int]
+) -> None:
+    """Whichever numbers they are, in whichever stream, and however many."""
+    moduli = [q for q in moduli if q & (q - 1)] or [97]
+    widths = [(q - 1).bit_length() for q in moduli]
+    rows = [data.draw(st.lists(st.integers(0, 2**w - 1), min_size=count, max_size=count)) for w in widths]
+    stream, place = data.draw(st.integers(0, len(moduli) - 1)), data.draw(st.integers(0, count - 1))
+    rows[stream][place] = data.draw(st.integers(moduli[stream], 2 ** widths[stream] - 1))
+    streams = Streams(tuple(moduli), count)
+    before = [[value * 5 % q for value in row] for row, q in zip(rows, moduli, strict=True)]
+    total = np.array(before, np.uint64)
+    first = next(i for i, row in enumerate(rows) if max(row) >= moduli[i])
+    bad = sum(value >= moduli[first] for value in rows[first])
+    for change in (streams.add_packed, streams.take_packed):
+        with pytest.raises(errors.ResidueError, match=f"It holds {bad} numbers that are not below .* {moduli[first]}"):
+            change(total, bit_string(rows, moduli), tuple(moduli), what="It")
+        assert total.tolist() == before
+
+
 def test_unpacking_reads_bytes_at_any_address() -> None:
     streams = Streams((97,), 11)
     packed = streams.pack(np.arange(11, dtype=np.uint64)[None, :])

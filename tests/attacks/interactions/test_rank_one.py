@@ -121,7 +121,7 @@ def test_degenerate_uploads_get_finite_scores(simulated, uploads):
 
 
 def test_one_dimensional_embeddings_are_attacked_too():
-    table, popularity = np.zeros((6, 1), dtype=np.float32), np.zeros(6, dtype=np.int64)
+    table, popularity = np.full((6, 1), 0.1, dtype=np.float32), np.zeros(6, dtype=np.int64)
     change = np.array([[2], [-1], [-1], [-1], [0], [0]], dtype=np.float32)
     view = UploadView("unprotected_upload", 1, table, popularity, 1, DenseUploads(np.array([0]), change[None]))
     assert answer(view).predicted[0].tolist() == [True, False, False, False, False, False]

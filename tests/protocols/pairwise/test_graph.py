@@ -123,7 +123,7 @@ def test_survivors_with_enough_neighbours_always_form_one_sum(seed: int) -> None
         # What it can try: two gaps in the ring.
         alive = np.ones(n, bool)
         for start in (0, int(rng.integers(60, n - 60))):
-            alive[ring._ring[(start + np.arange(width)) % n]] = False
+            alive[ring.ring[(start + np.arange(width)) % n]] = False
         opened = alive & (np.count_nonzero(alive[around], axis=1) >= laid.threshold)
         # Two of them are in one sum if they are neighbours, for each must have the other's mask out of its own.
         reached = set(np.flatnonzero(opened)[:1].tolist())

@@ -14,7 +14,7 @@ def slow_mask(seed: bytes, width: int, length: int) -> list[int]:
     """The mask from its definition, in Python's integers."""
     slots = 64 // width
     n_words = -(-length // slots)
-    stream = Cipher(AES(seed), CTR(bytes(16))).encryptor().update(bytes(8 * n_words))
+    stream = Cipher(AES(seed), CTR(bytes(15) + b"\2")).encryptor().update(bytes(8 * n_words))
     words = [int.from_bytes(stream[8 * i : 8 * i + 8], "little") for i in range(n_words)]
     numbers = [word >> (64 // slots * slot) & ((1 << width) - 1) for slot in range(slots) for word in words]
     return numbers[:length]
