@@ -30,13 +30,19 @@ class Method:
     head: bool = False
 
 
-HEAD_ALONE: dict[str, Any] = {"start": {"head": True, "segments": 0}, "training": {"rounds": 0}}
+NO_ROUNDS: dict[str, Any] = {"training": {"rounds": 0}}
+WITHOUT_UPLOADS: dict[str, Any] = {"start": {"segments": ()}} | NO_ROUNDS
+"""What is left of a method where nothing is uploaded."""
+HEAD_ALONE: dict[str, Any] = {"start": {"head": True, "segments": ()}} | NO_ROUNDS
+UNIFORM: dict[str, Any] = {"start": {"head": True, "segments": (), "recency": 0.0}} | NO_ROUNDS
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("auto", "what an epsilon alone chooses: PFedRec, warmly started", {"start": {"head": True}}, head=True),
-        Method("head", "popularity and a private head, no rounds", HEAD_ALONE, head=True),
+        Method("start", "the warm start alone, no rounds", {"start": {"head": True}} | NO_ROUNDS, head=True),
+        Method("head", "popularity and a private head, no item table", HEAD_ALONE, head=True),
+        Method("uniform", "the same head, all interactions weighing alike", UNIFORM, head=True),
         Method("pfedrec", "PFedRec's rounds without item features", {"start": {"head": False}}),
     )
 }

@@ -8,7 +8,7 @@ from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
 from securerec.errors import ConfigError
 from securerec.experiments.tradeoff.cells import Cell
-from securerec.experiments.tradeoff.methods import HEAD_ALONE, KINDS, METHODS, WITH_EPSILON, Kind
+from securerec.experiments.tradeoff.methods import KINDS, METHODS, WITH_EPSILON, WITHOUT_UPLOADS, Kind
 from securerec.experiments.tradeoff.references import REFERENCES
 
 ATTACKS = ("rank-1 sign", "common axis", "sum less popularity", "touched-set intersection")
@@ -77,7 +77,9 @@ class Plan:
 
     def _cell(self, dataset: Dataset, method: str, kind: Kind, epsilon: float | None, seed: int) -> Cell:
         # With nothing uploaded there is nothing to warm up and no round.
-        own = HEAD_ALONE if kind == "nothing" else METHODS[method].settings
+        own = METHODS[method].settings
+        if kind == "nothing":
+            own = layered(own, WITHOUT_UPLOADS)
         # Nothing is recorded where no attack follows.
         attacks = ATTACKS if self.attacks and kind != "nothing" else ()
         swept = {

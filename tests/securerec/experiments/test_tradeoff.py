@@ -220,7 +220,10 @@ def test_one_that_fails_is_named_and_the_others_go_on(
 
 
 def test_releases_before_the_rounds_are_attacked_too(tmp_path: Path, dated: Dataset) -> None:
-    plan = replace(PLAN, methods=("auto", "head"), kinds=("central", "local"), epsilons=(8.0,), seeds=1)
+    plan = replace(
+        PLAN, methods=("auto", "head"), kinds=("central", "local"), epsilons=(8.0,), seeds=1,
+        settings={**PLAN.settings, "start": {"segments": (3,)}},
+    )  # fmt: skip
     cells, found = runs(plan, dated), swept(tmp_path / "sweep", dated, plan)
     assert not found.failed
     released = {
@@ -228,8 +231,7 @@ def test_releases_before_the_rounds_are_attacked_too(tmp_path: Path, dated: Data
         for cell in cells
     }
     assert released["head", "central"] == released["head", "local"] == {"popularity"}
-    assert released["auto", "local"] == {"popularity", "rounds"}
-    assert released["auto", "central"] == {"popularity", "segments", "rounds"}
+    assert released["auto", "local"] == released["auto", "central"] == {"popularity", "segments", "rounds"}
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path, dated: Dataset) -> None:
