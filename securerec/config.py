@@ -13,11 +13,17 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from securerec.errors import ConfigError
+from securerec.interaction_plan import choose_interaction_plan
 from securerec.models.pfedrec import PFedRec
-from securerec.plan import choose_plan
+from securerec.plan import choose_plan, signal_of
 
 Scoring = Literal["own", "server", "device"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Width = Annotated[int, Field(ge=0, le=1000)]
+
+LAPLACE_CLIP = 500.0
+"""L1 bound of an update in a round under Laplace noise: the L2 bound is 25, and on ML-100K the L1 norms of updates of
+dim 4 are some 20 times their L2 norms."""
 
 
 class Section(BaseModel):
@@ -43,14 +49,13 @@ class StartSettings(Section):
     popularity_share: float | None = Field(
         None, gt=0, le=1, description="Share of the privacy budget for the popularity."
     )
-    segments: int | None = Field(
+    segments: tuple[Width, ...] | None = Field(
         None,
-        ge=0,
-        le=1000,
-        description="Directions of taste in which the item table starts, by one more release; 0 starts it at random.",
+        strict=False,
+        description="Directions of taste in which the item table starts, a release for each number; 0: at random.",
     )
     segment_share: float | None = Field(
-        None, ge=0, le=1, description="Share of the privacy budget for that release; the rounds have what is left."
+        None, ge=0, le=1, description="Share of the privacy budget for those releases; the rounds have what is left."
     )
     recency: float = Field(
         0.8, ge=0, le=10, description="The k-th newest interaction weighs k to the minus this in the head."
@@ -88,8 +93,21 @@ class TrainingSettings(Section):
 
 class PrivacySettings(Section):
     privacy: bool = Field(True, description="Clip and noise every upload; --no-privacy turns that off, loudly.")
+    unit: Literal["user", "interaction"] = Field(
+        "user",
+        description="What nobody can tell: whether a user took part, with any history, or whether one interaction is "
+        "in a history (DP-SGD on the device; nothing is promised to the user as a whole).",
+    )
+    mechanism: Literal["gaussian", "skellam", "laplace"] = Field(
+        "gaussian",
+        description="Noise of every upload with unit user, on whole numbers: Gaussian, Skellam, or Laplace, which "
+        "clips in L1 and costs far more.",
+    )
     epsilon: float | None = Field(
-        None, ge=1e-3, le=1e6, description="Central epsilon of the whole run; sets the noise (default 8)."
+        None,
+        ge=1e-3,
+        le=1e6,
+        description="Epsilon of the whole run, central for a user, or of one interaction; sets the noise (default 8).",
     )
     local_epsilon: float | None = Field(
         None, ge=1e-3, le=1e6, description="Local epsilon of the whole run; sets the noise instead of --epsilon."
@@ -102,7 +120,12 @@ class PrivacySettings(Section):
     )
     delta: float = Field(1e-5, ge=1e-15, lt=1, description="Delta of every reported epsilon.")
     clip_norm: float = Field(
-        25.0, ge=1e-6, le=1e9, description="L2 bound of one client's update in a round, over the whole table."
+        25.0,
+        ge=1e-6,
+        le=1e9,
+        description="L2 bound of one client's update in a round, over the whole table. With --mechanism laplace an L1 "
+        f"bound (default {LAPLACE_CLIP:g}); with --unit interaction the L2 bound of one interaction's gradient, by its "
+        "plan.",
     )
     coordinate_cap: float = Field(
         1.0, gt=0, le=1, description="Bound of one coordinate before clipping, in clip norms."
@@ -122,7 +145,22 @@ class PrivacySettings(Section):
             raise ValueError(f"{' and '.join(given)} each set the noise: give one of them")
         if given and not self.privacy:
             raise ValueError(f"{given[0]} has no meaning without privacy: leave out one of the two")
+        for name, value in (("unit", self.unit), ("mechanism", self.mechanism)):
+            if not self.privacy and value != PrivacySettings.model_fields[name].default:
+                raise ValueError(f"{name} {value} has no meaning without privacy: leave out one of the two")
         return self
+
+
+class DpSgdSettings(Section):
+    """DP-SGD on the device, for the unit interaction; what is left out is chosen by `securerec.interaction_plan`."""
+
+    sample_rate: float | None = Field(
+        None, gt=0, le=1, description="Chance that an interaction is taken in a step of DP-SGD."
+    )
+    steps: int | None = Field(None, ge=1, le=10_000, description="Steps of DP-SGD on the device in each round.")
+    item_lr: float | None = Field(
+        None, gt=0, le=1e6, description="Learning rate of the item rows on the noised sum of gradients of a step."
+    )
 
 
 class ProtocolSettings(Section):
@@ -164,13 +202,14 @@ class Config(Section):
     start: StartSettings = StartSettings()
     training: TrainingSettings = TrainingSettings()
     privacy: PrivacySettings = PrivacySettings()
+    interaction: DpSgdSettings = DpSgdSettings()
     protocol: ProtocolSettings = ProtocolSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     views: ViewSettings = ViewSettings()
 
     def resolved(self, users: int) -> "Config":
         """The same with every open setting chosen for a data set of that many users: the paper's where nothing is
-        noised, a plan that stands the noise with it (`securerec.plan`).
+        noised, a plan that stands the noise with it (`securerec.plan`, `securerec.interaction_plan`).
 
         Raises ConfigError where settings contradict each other.
         """
@@ -178,13 +217,47 @@ class Config(Section):
         privacy = self.privacy
         if private and privacy.epsilon is privacy.local_epsilon is privacy.noise_multiplier is None:
             privacy = privacy.model_copy(update={"epsilon": 8.0})
+        if privacy.unit == "interaction":
+            return self.model_copy(update={"privacy": privacy})._per_interaction()._completed()
+        if given := self.interaction.model_dump(exclude_none=True):
+            raise ConfigError(f"interaction.{next(iter(given))} has no meaning without privacy.unit interaction")
         head = private if self.start.head is None else self.start.head
+        start_given = self.start.model_dump(exclude_none=True) | {"head": head}
+        if privacy.mechanism == "laplace":
+            # an L1 bound of 1 leaves next to nothing of a dense vector
+            start_given = ({"segments": ()} if head else {}) | start_given
+            privacy = privacy.model_copy(
+                update={} if "clip_norm" in privacy.model_fields_set else {"clip_norm": LAPLACE_CLIP}
+            )
         chosen = choose_plan(
-            self.start.model_dump(exclude_none=True) | {"head": head}, self.training.model_dump(exclude_none=True),
-            private=private, local=privacy.local_epsilon is not None, users=users,
+            start_given, self.training.model_dump(exclude_none=True),
+            private=private,
+            signal=users / privacy.noise_multiplier if privacy.noise_multiplier is not None else signal_of(
+                users, epsilon=privacy.epsilon, local_epsilon=privacy.local_epsilon, delta=privacy.delta
+            ),
         )  # fmt: skip
         start, training = StartSettings(**chosen[0]), TrainingSettings(**chosen[1])
-        rounds = training.rounds or 0
+        return self.model_copy(update={"start": start, "training": training, "privacy": privacy})._completed()
+
+    def _per_interaction(self) -> "Config":
+        """With all that DP-SGD on the device needs. Raises ConfigError for what does not go with that unit."""
+        given = self.model_dump(exclude_unset=True, exclude_none=True)
+        # a setting that stands at its default, as in the file of a run, contradicts nothing
+        changed = {
+            (name, key): value
+            for name, section in given.items()
+            if isinstance(section, dict)
+            for key, value in section.items()
+            if value != known_keys()[name, key].default
+        }
+        chosen = choose_interaction_plan(given, changed, epsilon=self.privacy.epsilon or 0.0)
+        return self.model_copy(
+            update={name: getattr(self, name).model_copy(update=values) for name, values in chosen.items()}
+        )
+
+    def _completed(self) -> "Config":
+        """With the settings that follow from a plan."""
+        rounds, private = self.training.rounds or 0, self.privacy.privacy
         ends = tuple(sorted({1, rounds})) if rounds else ()
         wanted = self.views.view_rounds
         if wanted is not None and not self.views.record_views:
@@ -193,9 +266,6 @@ class Config(Section):
             raise ConfigError(f"views.view_rounds names round {max(wanted)}, but the run has {rounds} rounds")
         return self.model_copy(
             update={
-                "start": start,
-                "training": training,
-                "privacy": privacy,
                 "evaluation": _filled(self.evaluation, {"scoring": "server", "keep": "last" if private else "best"}),
                 "views": _filled(self.views, {"view_rounds": ends} if self.views.record_views else {}),
             }

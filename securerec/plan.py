@@ -20,7 +20,7 @@ PAPER: Settings = {"rounds": 100, "dim": 32, "score_lr": 0.1, "table_scale": 1.0
 NOISED: Settings = {"rounds": 40, "dim": 4, "score_lr": 2.0, "table_scale": 0.1, "function_scale": 0.0}
 """PFedRec alone under noise: fewer dimensions and rounds, a small start, faster score functions."""
 
-AFTER_START: Settings = {"rounds": 1, "dim": 4, "score_lr": 0.1, "table_scale": 0.1, "function_scale": 0.0}
+AFTER_START: Settings = {"rounds": 2, "dim": 4, "score_lr": 0.1, "table_scale": 0.1, "function_scale": 0.0}
 """PFedRec's rounds after a warm start."""
 
 UNNOISED_AFTER_START: Settings = AFTER_START | {"rounds": 20, "score_lr": 0.02, "item_lr_factor": 0.3}

@@ -14,6 +14,7 @@ from securerec.data.interactions import Interactions
 from securerec.federation.run import Run
 from securerec.federation.summing import OpenedSum as Opened
 from securerec.federation.track import RoundOutcome, TrackState
+from securerec.federation.warm_start import segments_name
 from securerec.models.pfedrec import PFedRec
 from securerec.privacy.mechanism import Mechanism
 from securerec.training.cohort import Table
@@ -33,8 +34,8 @@ AGE_BANDS = (
 
 
 class ViewRecorder:
-    """Records three views of a round: uploads as trained, as noised, and the opened sum. The truth stands in a file
-    apart, and so does what everybody knows.
+    """Records three views of a round: uploads as trained, as noised, and the opened sum; of devices that train with
+    noise the first is no view of anybody's. The truth stands in a file apart, and so does what everybody knows.
 
     The adversary of the first would face no protection; of the second, a server that opens single uploads (local
     privacy); of the third, the server of a secure sum.
@@ -42,18 +43,19 @@ class ViewRecorder:
 
     def __init__(
         self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, *, scale: float, noised: bool,
-        min_survivors: int,
+        min_survivors: int, noise_in_training: bool = False,
     ) -> None:  # fmt: skip
-        """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise; min_survivors:
-        fewest clients whose noised uploads are opened as a sum.
+        """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise, which
+        noise_in_training says was there before they were made; min_survivors: fewest clients whose noised uploads are
+        opened as a sum.
         """
         self.folder = folder
         self._clients = np.arange(train.n_users, dtype=np.int64)
         self._popularity, self._population = train.popularity(), train.n_users
-        self._scale, self._noised = scale, noised
+        self._scale, self._noised, self._noise_in_training = scale, noised, noise_in_training
         folder.mkdir(mode=0o700, exist_ok=True)
         storage.save(folder / TRUTH_FILE, truth_of(dataset, train))
-        storage.save(folder / PUBLIC_FILE, public_of(dataset, model, min_survivors))
+        storage.save(folder / PUBLIC_FILE, public_of(dataset, None if noise_in_training else model, min_survivors))
 
     def __call__(self, before: TrackState, outcome: RoundOutcome) -> None:
         """Record the round that led from `before` to the outcome's state."""
@@ -74,7 +76,8 @@ class ViewRecorder:
 
         parts = [updates.of(client) for client in range(len(self._clients))]
         rows = RowUploads.from_lists(self._clients, [rows for rows, _ in parts], [delta for _, delta in parts])
-        write("unprotected_upload", rows)
+        if not self._noise_in_training:
+            write("unprotected_upload", rows)
         if opened.recorded is not None and self._noised:
             noised = (opened.recorded.astype(np.float32) / np.float32(scale)).reshape(-1, *table.shape)
             write("noised_upload", DenseUploads(self._clients, noised))
@@ -84,11 +87,12 @@ class ViewRecorder:
 def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
     """Records a run's views in its folder. scale: that of its sums, noised, where it is not its promise's."""
     promise = list(run.promises.values())[-1]
-    quantiser, noised = promise.quantiser, scale is not None or isinstance(promise.quantiser, Mechanism)
+    quantiser, sgd = promise.quantiser, promise.sgd is not None
+    noised = scale is not None or sgd or isinstance(quantiser, Mechanism)
     return ViewRecorder(
         run.folder.views, run.dataset, run.split.train, run.config.training.model(),
         scale=quantiser.scale if scale is None else scale, noised=noised,
-        min_survivors=promise.min_survivors if isinstance(quantiser, Mechanism) else 1,
+        min_survivors=promise.min_survivors if sgd or isinstance(quantiser, Mechanism) else 1, noise_in_training=sgd,
     )  # fmt: skip
 
 
@@ -109,8 +113,9 @@ def view_bytes(config: Config, dataset: Dataset) -> int:
 def start_widths(config: Config) -> dict[str, int]:
     """Columns of each release of the warm start, by name."""
     start = config.start
-    widths = {"popularity": 1, "segments": 1 + (start.segments or 0)}
-    return {name: width for name, width in widths.items() if start.head and (name != "segments" or start.segments)}
+    if not start.head:
+        return {}
+    return {"popularity": 1} | {segments_name(n): 1 + width for n, width in enumerate(start.segments or ())}
 
 
 def truth_of(dataset: Dataset, train: Interactions) -> Truth:
@@ -128,11 +133,14 @@ def truth_of(dataset: Dataset, train: Interactions) -> Truth:
     return Truth.from_lists(train.n_items, clients, [train.of(user) for user in range(train.n_users)], labels)
 
 
-def public_of(dataset: Dataset, model: PFedRec, min_survivors: int) -> Public:
-    """Genres, how devices train, and how few are summed: what any client is told."""
-    training = LocalTraining(
-        model.score_lr, model.item_lr(dataset.interactions.n_items), model.batch_size, model.negatives, model.epochs
-    )
+def public_of(dataset: Dataset, model: PFedRec | None, min_survivors: int) -> Public:
+    """Genres, how devices train (None where they do not train as PFedRec does), and how few are summed: what any client
+    is told.
+    """
+    training = None
+    if model is not None:
+        item_lr = model.item_lr(dataset.interactions.n_items)
+        training = LocalTraining(model.score_lr, item_lr, model.batch_size, model.negatives, model.epochs)
     return Public(dataset.genres if dataset.genre_names else None, dataset.genre_names, training, min_survivors)
 
 

@@ -13,6 +13,7 @@ from attacks.registry import Attack
 from securerec.audit.epsilon import audit_epsilon
 from securerec.audit.lying_server import GUARDS, Stage, audit_lying_server
 from securerec.audit.recording import named, recorded_cases
+from securerec.config import PrivacySettings
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 from securerec.federation.folder import RunFolder
@@ -26,12 +27,13 @@ STAGED_ROUNDS = (1, 10)
 @dataclass(frozen=True, slots=True)
 class RunAudit:
     """findings: attacks on recorded views. bounds: on the mechanism's epsilon. attempts: by a server that lies, then on
-    the cryptography.
+    the cryptography. left_out: what was not audited, and why, a sentence each.
     """
 
     findings: list[Finding]
     bounds: list[EpsilonBound]
     attempts: list[Attempt]
+    left_out: tuple[str, ...] = ()
 
     @property
     def broken(self) -> list[str]:
@@ -46,6 +48,7 @@ class RunAudit:
             "epsilon_bounds": [bound.to_json() for bound in self.bounds],
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "broken": self.broken,
+            "left_out": list(self.left_out),
         }
 
 
@@ -70,7 +73,8 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
     bounds: list[EpsilonBound] = []
     releases = planned(config, interactions.n_items)
     promises = make_promises(config.privacy, releases, cohort=interactions.n_users, noise_source="seed")
-    for planned_release in releases:
+    gaussian = config.privacy.mechanism == "gaussian" and config.privacy.unit == "user"
+    for planned_release in releases if gaussian else ():
         step(f"bounding the epsilon of {planned_release.name} from below")
         bounds += audit_epsilon(
             promises[planned_release.name], rounds=planned_release.count, seed=seed, release=planned_release.name
@@ -81,11 +85,27 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
     stages = [
         Stage.of(dataset, config, clients=STAGED_CLIENTS, round_number=number, seed=seed)
         for number in STAGED_ROUNDS
-        if number <= rounds
+        if number <= rounds and config.privacy.unit == "user"
     ]
     guards = {name: GUARDS[name] for name in ("no guards", "all guards")}
     lies, read = audit_lying_server(stages, protocol=protocol, seed=seed, guards=guards)
     breaks = run_attempts(
         (protocol, "tenseal"), before=lambda attack, name: step(f"attacking {name}: {attack.name}")
     )  # fmt: skip
-    return RunAudit([*findings, *read], bounds, [*lies, *breaks])
+    return RunAudit([*findings, *read], bounds, [*lies, *breaks], not_audited(config.privacy))
+
+
+def not_audited(privacy: PrivacySettings) -> tuple[str, ...]:
+    """What an audit of a run with these settings leaves out, and why, a sentence each."""
+    if privacy.unit == "interaction":
+        return (
+            "The epsilon of one interaction was not bounded from below, and no server lied to devices that train by "
+            "DP-SGD: neither is played here. Attacks on people are no test of its promise: to a person it claims "
+            "nothing.",
+        )
+    if privacy.mechanism != "gaussian":
+        return (
+            f"The epsilon was not bounded from below: the bounds played here are for Gaussian noise, not for "
+            f"{privacy.mechanism}.",
+        )
+    return ()

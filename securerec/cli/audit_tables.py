@@ -43,8 +43,10 @@ def _broken(audit: RunAudit) -> list[RenderableType]:
     """Promises that did not hold, loudly; a line where all did."""
     if audit.broken:
         return [Text(f"NOT AS PROMISED: {each}", "bold red") for each in audit.broken]
+    left_out = [Text(each, "yellow") for each in audit.left_out]
     claims = "no epsilon is larger than claimed" if audit.bounds else "the run claims no epsilon"
-    return [Text(f"Every attempt ended as documented, and {claims}.", "green")]
+    ended = "Every attempt ended as documented" + ("." if left_out else f", and {claims}.")
+    return [*left_out, Text(ended, "green")]
 
 
 def _bounds_table(bounds: Sequence[EpsilonBound]) -> Table:

@@ -84,6 +84,8 @@ def _notes(figures: dict[str, Any]) -> Text:
 
 def _privacy(figures: dict[str, Any]) -> RenderableType:
     privacy = figures["privacy"]
+    if privacy["unit"] == "interaction":
+        return _interaction_privacy(privacy)
     if privacy["central_epsilon"] is None:
         return Text("Privacy: none. Neither a central nor a local epsilon holds.", style="bold red")
     table = Table(title="Privacy", show_header=False, title_justify="left")
@@ -95,13 +97,33 @@ def _privacy(figures: dict[str, Any]) -> RenderableType:
         table.add_row(
             each["release"] if each["count"] == 1 else f"{each['release']}, {each['count']} times",
             f"{each['share']:.0%} of the budget, noise multiplier {each['noise_multiplier']:.3f}, clip norm "
-            f"{each['clip_norm']:g}",
+            f"{each['clip_norm']:g} ({each['norm']})",
         )  # fmt: skip
     table.add_row(
         "noise sized for",
         f"{privacy['min_honest']} honest ones of at least {privacy['min_survivors']} of {figures['cohort']} clients",
     )
-    table.add_row("noise from", privacy["noise_source"])
+    table.add_row("noise", f"{privacy['mechanism']}, from the {privacy['noise_source']}")
+    table.add_row("not accounted", "; ".join(privacy["not_accounted"]))
+    return table
+
+
+def _interaction_privacy(privacy: dict[str, Any]) -> Table:
+    epsilon, release = privacy["interaction_epsilon"], privacy["releases"][0]
+    table = Table(title="Privacy of one interaction, not of a person", show_header=False, title_justify="left")
+    shown = "infinite" if epsilon is None else f"{epsilon:.3f}"
+    table.add_row("interaction epsilon", f"{shown} ({privacy['relation']})")
+    table.add_row("user epsilon", Text(f"infinite: {privacy['user_level']}", style="bold yellow"))
+    table.add_row("against", privacy["against"])
+    table.add_row("unit, delta", f"{privacy['unit']}, {privacy['delta']:g}")
+    table.add_row("accountant", privacy["accountant"])
+    table.add_row(
+        f"{privacy['mechanism']}, rounds",
+        f"{release['count']} of {release['steps']} step{'s' * (release['steps'] > 1)}, noise multiplier "
+        f"{release['noise_multiplier']:.3f}, clip norm of an interaction {release['clip_norm']:g} ({release['norm']}), "
+        f"each taken with probability {release['sample_rate']:g}",
+    )
+    table.add_row("noise", f"all of it by each device, from the {privacy['noise_source']}")
     table.add_row("not accounted", "; ".join(privacy["not_accounted"]))
     return table
 

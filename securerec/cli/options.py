@@ -12,7 +12,8 @@ from securerec.config import Config, PrivacySettings, known_keys
 from securerec.errors import ConfigError
 
 PANELS = {
-    "data": "Data", "start": "Warm start", "training": "Training", "privacy": "Privacy", "protocol": "Secure sum",
+    "data": "Data", "start": "Warm start", "training": "Training", "privacy": "Privacy",
+    "interaction": "With --unit interaction: DP-SGD on the device", "protocol": "Secure sum",
     "evaluation": "Evaluation", "views": "Audit",
 }  # fmt: skip
 ALL = ("", *PANELS)

@@ -113,6 +113,11 @@ def _announce(run: Run, console: Console) -> None:
         console.print(
             "[bold red]NO PRIVACY: uploads are neither clipped nor noised; no epsilon holds for this run.[/bold red]"
         )
+    if config.privacy.unit == "interaction":
+        console.print(
+            "[bold yellow]Unit: one interaction. Whether one item is in a history cannot be told; "
+            f"{results.NO_USER_LEVEL}.[/bold yellow]"
+        )
     if config.protocol.protocol == "plain":
         console.print(
             "[bold yellow]Protocol plain: the server sees every upload in the clear. For experiments.[/bold yellow]"
@@ -142,7 +147,8 @@ def _bar(console: Console) -> Progress:
 
 
 def _show(bar: Progress, task: Any, run: Run, progress: RoundProgress) -> None:
-    epsilon = "no epsilon" if math.isinf(progress.central_epsilon) else f"epsilon {progress.central_epsilon:.2f}"
+    spent = progress.spent
+    epsilon = "no epsilon" if math.isinf(spent.epsilon) else f"{spent.unit} epsilon {spent.epsilon:.2f}"
     bar.update(
         task, completed=progress.round_number,
         state=f"loss {progress.loss:.3f}, {run.headline} {progress.validation:.3f}, {epsilon}, "

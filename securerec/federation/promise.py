@@ -1,15 +1,26 @@
 """From settings to what each kind of release does to an upload, its event in the ledger, and what must be summed."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import protocols
 from securerec.config import Config, PrivacySettings
 from securerec.errors import ConfigError
+from securerec.federation.warm_start import segments_name
 from securerec.privacy import calibration
+from securerec.privacy.accounting import Epsilon, central_epsilon, interaction_epsilon, local_epsilon
 from securerec.privacy.events import Event, Unprotected
-from securerec.privacy.mechanism import FixedPoint, Mechanism, client_sigma_for, rounded_sensitivity
+from securerec.privacy.mechanism import MIN_CLIENT_SIGMA, FixedPoint, Mechanism, client_sigma_for, rounded_sensitivity
+from securerec.privacy.other_noise import LaplaceMechanism, SkellamMechanism
+from securerec.training.interaction.calibration import calibrate
+from securerec.training.interaction.settings import InteractionSettings
+
+MECHANISMS: dict[str, type[Mechanism]] = {
+    "gaussian": Mechanism, "skellam": SkellamMechanism, "laplace": LaplaceMechanism
+}  # fmt: skip
+"""By the name that settings give them."""
 
 CLEAR_FRACTION_BITS = 10
 CLEAR_VALUE_BOUND = 1 << 21
@@ -24,7 +35,8 @@ class Planned:
     """A kind of release that a run plans.
 
     dimension: values of a client's vector; count: how often it is released; share: of the privacy budget, all releases
-    of this kind together. clip_norm: L2 bound of the vector; nonnegative: whether no value is below zero.
+    of this kind together. clip_norm: bound of the vector, L2, or L1 where the mechanism clips so; nonnegative: whether
+    no value is below zero. sgd: how devices train where their noise is in the training, and not in the upload.
     """
 
     name: str
@@ -36,6 +48,7 @@ class Planned:
     nonnegative: bool = False
     fraction_bits: int = UNIT_FRACTION_BITS
     clear_bound: int = 1 << UNIT_FRACTION_BITS
+    sgd: InteractionSettings | None = None
 
 
 def planned(config: Config, n_items: int) -> list[Planned]:
@@ -45,13 +58,18 @@ def planned(config: Config, n_items: int) -> list[Planned]:
     if start.head:
         releases.append(Planned("popularity", n_items, 1, start.popularity_share or 0.0, nonnegative=True))
     if start.head and start.segments:
-        releases.append(Planned("segments", n_items * (1 + start.segments), 1, start.segment_share or 0.0))
+        share = (start.segment_share or 0.0) / len(start.segments)
+        releases += [
+            Planned(segments_name(number), n_items * (1 + width), 1, share)
+            for number, width in enumerate(start.segments)
+        ]
     rest = 1.0 - sum(each.share for each in releases)
     if training.rounds:
         releases.append(
             Planned(
                 "round", n_items * training.model().dim, training.rounds, rest, privacy.clip_norm,
                 privacy.coordinate_cap, fraction_bits=CLEAR_FRACTION_BITS, clear_bound=CLEAR_VALUE_BOUND,
+                sgd=_sgd(config) if privacy.unit == "interaction" else None,
             )
         )  # fmt: skip
     return releases
@@ -62,7 +80,7 @@ class Promise:
     """What every release of a kind does to an upload, and how many of the cohort its noise is sized for.
 
     min_survivors: a sum of fewer is not opened; min_honest: of so many the noise counts, the others may side with
-    whoever looks.
+    whoever looks. sgd: devices train by it, and its noise is all there is: the quantiser adds none.
     """
 
     quantiser: Mechanism | FixedPoint
@@ -70,9 +88,12 @@ class Promise:
     min_honest: int
     noise_source: str
     delta: float
+    sgd: InteractionSettings | None = None
 
     def event(self, label: str) -> Event:
         """What the ledger holds before the first upload of a release leaves."""
+        if self.sgd is not None:
+            return self.sgd.event(label, noise_source=self.noise_source)
         if isinstance(self.quantiser, FixedPoint):
             return Unprotected(label)
         return self.quantiser.event(label, min_survivors=self.min_honest, noise_source=self.noise_source)
@@ -86,6 +107,11 @@ class Promise:
             value_bound=self.quantiser.value_bound,
             noise_sigma=self.quantiser.tail_sigma(max_clients=cohort, min_clients=self.min_survivors),
         )
+
+
+def figure_of(settings: PrivacySettings) -> Callable[..., Epsilon]:
+    """What counts the epsilon of a run's own unit from its events, against whoever sees the sums."""
+    return interaction_epsilon if settings.unit == "interaction" else central_epsilon
 
 
 def make_promises(
@@ -102,26 +128,62 @@ def make_promises(
             f"of {min_survivors} survivors {math.floor(settings.colluding * cohort)} may collude, so nobody's noise "
             "counts: raise `surviving` or lower `colluding`"
         )
-    quantisers: list[Mechanism | FixedPoint]
-    if settings.privacy:
-        sigmas = _client_sigmas(settings, releases, min_honest)
-        quantisers = [
-            Mechanism(
-                clip_norm=each.clip_norm, dimension=each.dimension, coordinate_cap=each.coordinate_cap,
-                client_sigma=sigma, grid_units=settings.grid_units, nonnegative=each.nonnegative,
-            )
-            for each, sigma in zip(releases, sigmas, strict=True)
-        ]  # fmt: skip
+    quantisers: list[Mechanism | FixedPoint] = []
+    if settings.privacy and not any(each.sgd for each in releases):
+        quantisers += _mechanisms(settings, releases, min_honest)
     else:
-        quantisers = [FixedPoint(each.dimension, each.fraction_bits, each.clear_bound) for each in releases]
+        quantisers += [FixedPoint(each.dimension, each.fraction_bits, each.clear_bound) for each in releases]
     return {
-        each.name: Promise(quantiser, min_survivors, min_honest, noise_source, settings.delta)
+        each.name: Promise(quantiser, min_survivors, min_honest, noise_source, settings.delta, each.sgd)
         for each, quantiser in zip(releases, quantisers, strict=True)
     }
 
 
-def _client_sigmas(settings: PrivacySettings, releases: Sequence[Planned], min_honest: int) -> list[float]:
-    """One client's noise in grid units, for each kind of release."""
+def _mechanisms(settings: PrivacySettings, releases: Sequence[Planned], min_honest: int) -> list[Mechanism]:
+    """Each kind of release with its noise."""
+    kind = MECHANISMS[settings.mechanism]
+    least = [
+        kind(
+            clip_norm=each.clip_norm, dimension=each.dimension, coordinate_cap=each.coordinate_cap,
+            client_sigma=MIN_CLIENT_SIGMA, grid_units=settings.grid_units, nonnegative=each.nonnegative,
+        )
+        for each in releases
+    ]  # fmt: skip
+    if kind is Mechanism and settings.noise_multiplier is None:
+        sigmas = _gaussian_sigmas(settings, releases, min_honest)
+        return [replace(each, client_sigma=sigma) for each, sigma in zip(least, sigmas, strict=True)]
+
+    # Shares are of zero-concentrated privacy for all noise, which is what many small losses of any kind add up to.
+    factors = [math.sqrt(each.count / each.share) for each in releases]
+
+    def at(amount: float) -> list[Mechanism]:
+        """Noise multipliers of the sums in these proportions; of one client's uploads for a local epsilon."""
+        sharing = 1 if settings.local_epsilon is not None else min_honest
+        return [
+            replace(each, client_sigma=client_sigma_for(amount * factor, each.sensitivity, sharing))
+            for each, factor in zip(least, factors, strict=True)
+        ]
+
+    def events(amount: float) -> list[Event]:
+        return [
+            mechanism.event(each.name, min_survivors=min_honest, noise_source="os")
+            for each, mechanism in zip(releases, at(amount), strict=True)
+            for _ in range(each.count)
+        ]
+
+    if settings.noise_multiplier is not None:
+        return at(settings.noise_multiplier / factors[-1])
+    local = settings.local_epsilon is not None
+    epsilon = settings.local_epsilon if settings.local_epsilon is not None else _central(settings)
+    found = calibration.calibrate_events(
+        events, local_epsilon if local else central_epsilon, epsilon=epsilon, delta=settings.delta,
+        start=0.5 * math.sqrt(2 * math.log(1 / settings.delta)) / epsilon,
+    )  # fmt: skip
+    return at(found)
+
+
+def _gaussian_sigmas(settings: PrivacySettings, releases: Sequence[Planned], min_honest: int) -> list[float]:
+    """One client's noise in grid units for an epsilon, for each kind of release."""
     kinds = [
         calibration.Release(
             sensitivity=rounded_sensitivity(settings.grid_units, each.dimension), dimension=each.dimension,
@@ -131,14 +193,32 @@ def _client_sigmas(settings: PrivacySettings, releases: Sequence[Planned], min_h
     ]  # fmt: skip
     if settings.local_epsilon is not None:
         return calibration.calibrate_local_mix(kinds, epsilon=settings.local_epsilon, delta=settings.delta)
-    if settings.noise_multiplier is not None:
-        whole = settings.noise_multiplier / math.sqrt(kinds[-1].count / kinds[-1].weight)
-        multipliers = [whole * math.sqrt(kind.count / kind.weight) for kind in kinds]
-    elif settings.epsilon is not None:
-        multipliers = calibration.calibrate_mix(kinds, epsilon=settings.epsilon, delta=settings.delta)
-    else:
-        raise ConfigError("privacy is on, but nothing sets the noise: give an epsilon or a noise multiplier")
+    multipliers = calibration.calibrate_mix(kinds, epsilon=_central(settings), delta=settings.delta)
     return [
         client_sigma_for(multiplier, kind.sensitivity, kind.min_survivors)
         for multiplier, kind in zip(multipliers, kinds, strict=True)
     ]
+
+
+def _central(settings: PrivacySettings) -> float:
+    if settings.epsilon is None:
+        raise ConfigError("privacy is on, but nothing sets the noise: give an epsilon or a noise multiplier")
+    return settings.epsilon
+
+
+def _sgd(config: Config) -> InteractionSettings:
+    """DP-SGD on the device as a resolved configuration has it. Raises PrivacyError where no noise will do."""
+    training, privacy, own = config.training, config.privacy, config.interaction
+    if training.score_lr is None or own.item_lr is None or own.sample_rate is None or own.steps is None:
+        raise ValueError("settings are not resolved yet")
+    noise = _sgd_noise(_central(privacy), privacy.delta, training.rounds or 0, own.sample_rate, own.steps)
+    return InteractionSettings(
+        noise, sample_rate=own.sample_rate, steps=own.steps, clip_norm=privacy.clip_norm, score_lr=training.score_lr,
+        item_lr=own.item_lr,
+    )  # fmt: skip
+
+
+@cache
+def _sgd_noise(epsilon: float, delta: float, rounds: int, sample_rate: float, steps: int) -> float:
+    """Remembered, since finding it takes seconds."""
+    return calibrate(epsilon=epsilon, delta=delta, rounds=rounds, sample_rate=sample_rate, steps=steps)

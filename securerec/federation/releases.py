@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,10 +11,10 @@ from securerec.errors import PrivacyError
 from securerec.federation.folder import RunFolder
 from securerec.federation.guards import Origin
 from securerec.federation.pool import DevicePool
-from securerec.federation.promise import Promise
+from securerec.federation.promise import Promise, figure_of
 from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.federation.warm_start import NoisySum
-from securerec.privacy.accounting import central_epsilon, local_epsilon
+from securerec.privacy.accounting import local_epsilon
 from securerec.privacy.mechanism import FixedPoint
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import Table
@@ -66,6 +67,8 @@ class Releases:
             table, promise.quantiser, min_survivors=promise.min_survivors, server_lr=training.server_lr,
             rounds=(training.rounds or 0) if name == "round" else 1,
         )  # fmt: skip
+        if promise.sgd is not None:
+            origin = replace(origin, noised=True)
         return SecureSum(
             protocol, promise.spec(self._cohort), promise.quantiser, self._noise_key, pool, run_id=self._run_id,
             label=label, origin=origin, folder=self._folder.path, basis=basis,
@@ -85,7 +88,7 @@ class Releases:
         event = self._promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
         known = ledger.events()
         after = (*known, *(() if event in known else (event,)))
-        for budget, count in ((settings.epsilon, central_epsilon), (settings.local_epsilon, local_epsilon)):
+        for budget, count in ((settings.epsilon, figure_of(settings)), (settings.local_epsilon, local_epsilon)):
             if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
                 raise PrivacyError(
                     f"{event.label} would spend more than the epsilon of {budget:g} that the run was begun with: its "

@@ -20,7 +20,7 @@ from securerec.federation.run import Finished, Observer, Recorder, Run
 from securerec.federation.track import Track, TrackState
 from securerec.models.head import Head, Heads
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
-from securerec.privacy.accounting import central_epsilon, local_epsilon
+from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.mechanism import Mechanism
 from securerec.training.updates import RowUpdates
 
@@ -176,21 +176,38 @@ def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 def privacy_figures(run: Run) -> dict[str, Any]:
     """What the ledger adds up to. Infinite epsilons are null."""
     events, delta, private = run.folder.ledger.events(), run.config.privacy.delta, run.config.privacy.privacy
-    central, local = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta)
+    central, local, spent = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta), run.spent()
     promise = next(iter(run.promises.values()))
     rdp = central_epsilon(events, delta=delta, accountant="rdp")
-    return {
-        "unit": central.unit,
-        "relation": central.relation,
+    figures: dict[str, Any] = {
+        "unit": spent.unit,
+        "relation": spent.relation,
+        "against": spent.against,
         "local_relation": local.relation,
         "delta": delta,
-        "accountant": central.accountant,
-        "central_epsilon": central.epsilon if private else None,
-        "central_epsilon_rdp": rdp.epsilon if private else None,
-        "local_epsilon": local.epsilon if private else None,
+        "accountant": spent.accountant,
+        "central_epsilon": _finite(central),
+        "central_epsilon_rdp": _finite(rdp),
+        "local_epsilon": _finite(local),
+        "noise_source": NOISE_SOURCES[promise.noise_source] if private else None,
+        "not_accounted": _not_accounted(run.config),
+    }
+    if promise.sgd is not None:
+        sgd = promise.sgd
+        release = {
+            "release": "round", "count": run.rounds, "share": 1.0, "clip_norm": sgd.clip_norm, "norm": "L2",
+            "noise_multiplier": sgd.exact_multiplier, "sample_rate": sgd.sample_rate, "steps": sgd.steps,
+        }  # fmt: skip
+        return figures | {
+            "interaction_epsilon": _finite(spent), "user_level": NO_USER_LEVEL, "mechanism": "dp-sgd on the device",
+            "releases": [release], "min_survivors": promise.min_survivors, "min_honest": None,
+        }  # fmt: skip
+    return figures | {
+        "mechanism": run.config.privacy.mechanism if private else None,
         "releases": [
             {
                 "release": each.name, "count": each.count, "share": each.share, "clip_norm": each.clip_norm,
+                "norm": f"L{mechanism.norm_order}",
                 "noise_multiplier": mechanism.noise_multiplier(promise.min_honest),
             }
             for each in planned(run.config, run.dataset.interactions.n_items)
@@ -198,11 +215,16 @@ def privacy_figures(run: Run) -> dict[str, Any]:
         ],
         "min_survivors": promise.min_survivors if private else None,
         "min_honest": promise.min_honest if private else None,
-        "noise_source": NOISE_SOURCES[promise.noise_source] if private else None,
-        "not_accounted": _not_accounted(run.config),
     }  # fmt: skip
 
 
+def _finite(figure: Epsilon) -> float | None:
+    return figure.epsilon if np.isfinite(figure.epsilon) else None
+
+
+NO_USER_LEVEL = (
+    "no user-level epsilon holds, central or local: one interaction cannot be told, but a person with many of them can"
+)
 NOISE_SOURCES = {"os": "operating system", "seed": "seed: noise reproducible, simulation only"}
 
 
@@ -212,10 +234,12 @@ def _not_accounted(config: Config) -> list[str]:
         "losses, validation and test figures, and how many devices chose which mix: a simulation sees them, a "
         "deployment would not release them"
     ]
+    if config.privacy.unit == "interaction":
+        shown.append("training losses: of the examples as they are, without noise, and so not to leave a device")
     if config.evaluation.published:
         shown.append("the published twin: trained and noised alike on the same users, never released")
     if config.evaluation.keep == "best":
         shown.append("the kept round, chosen on validation")
     if config.privacy.privacy:
-        shown.append("the default settings under privacy, chosen on ML-100K's validation data")
+        shown.append("the default settings under privacy, chosen on validation data of ML-100K and ML-1M")
     return shown

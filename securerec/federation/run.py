@@ -20,17 +20,18 @@ from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_
 from securerec.errors import DataError, RunError
 from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
-from securerec.federation.promise import Promise, make_promises, planned
+from securerec.federation.promise import Promise, figure_of, make_promises, planned
 from securerec.federation.releases import Releases
 from securerec.federation.summing import OpenedSum
-from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState
+from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState, Trainer
 from securerec.federation.warm_start import WarmStart, cold_start, warm_start
 from securerec.models.head import public_features
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.privacy.accounting import Epsilon, central_epsilon
+from securerec.privacy.accounting import Epsilon
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, Table
 from securerec.training.draws import Sampler
+from securerec.training.interaction.trainer import InteractionTrainer
 from securerec.training.updates import Updates
 
 
@@ -38,15 +39,15 @@ from securerec.training.updates import Updates
 class Progress:
     """What a run says after each round. `validation`: HR at the first cut-off under the headline scoring.
 
-    `central_epsilon` is what was spent so far, infinite without privacy; `bytes_sent` what all devices uploaded so far,
-    None where nothing is uploaded.
+    `spent`: the epsilon of the run's own unit so far, infinite without privacy; `bytes_sent` what all devices uploaded
+    so far, None where nothing is uploaded.
     """
 
     round_number: int
     rounds: int
     loss: float
     validation: float
-    central_epsilon: float
+    spent: Epsilon
     bytes_sent: int | None
 
 
@@ -129,8 +130,8 @@ class Run:
         return self.dataset.interactions.n_users
 
     def spent(self) -> Epsilon:
-        """The central epsilon of everything in the ledger."""
-        return central_epsilon(self.folder.ledger.events(), delta=self.config.privacy.delta)
+        """The epsilon of everything in the ledger, of the run's own unit."""
+        return figure_of(self.config.privacy)(self.folder.ledger.events(), delta=self.config.privacy.delta)
 
     def start(self, pool: DevicePool, record: Recorder | None) -> WarmStart:
         """Where round 1 starts. Releases what is missing of the warm start; what was opened before is not asked again.
@@ -161,10 +162,9 @@ class Run:
         The twin serves only the published protocol's figures: it is noised alike, but summed in the clear.
         """
         config, clean = self.config, rule == "clean"
-        never_negative = self.split.train if clean else self.dataset.interactions
         kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else "own"
         return Track(
-            CohortTrainer(config.training.model(), self.split.train, never_negative, heads=start.heads),
+            self._trainer(rule, start),
             self.summing(rule, pool, start),
             start=start,
             training_key=self._training_key,
@@ -174,6 +174,14 @@ class Run:
             kept_scoring=kept_scoring if config.evaluation.keep == "best" else None,
             noise=self.promises["round"].quantiser.client_sigma if self.rounds else 0.0,
         )
+
+    def _trainer(self, rule: str, start: WarmStart) -> Trainer:
+        model = self.config.training.model()
+        sgd = self.promises["round"].sgd if self.rounds else None
+        if sgd is not None:
+            return InteractionTrainer(model, self.split.train, sgd, self.noise_key)
+        never_negative = self.split.train if rule == "clean" else self.dataset.interactions
+        return CohortTrainer(model, self.split.train, never_negative, heads=start.heads)
 
     def tracks(self, pool: DevicePool, record: Recorder | None = None) -> dict[str, Track]:
         """The run's tracks by their rule for training negatives, from where the warm start has brought them.
@@ -218,7 +226,7 @@ class Run:
                 states["published"] = twin.state
             states["clean"] = outcome.state
             spent = self.spent()
-            line["central_epsilon"] = spent.epsilon if np.isfinite(spent.epsilon) else None
+            line |= _figures_of(spent)
             line["survivors"] = outcome.opened.survivors
             line["upload_bytes"] = outcome.opened.upload_bytes
             line["saturated"] = outcome.opened.saturated
@@ -230,7 +238,7 @@ class Run:
             observe(
                 Progress(
                     round_number, self.rounds, outcome.loss, outcome.validation[scoring][self.headline],
-                    spent.epsilon, sent or None,
+                    spent, sent or None,
                 )
             )  # fmt: skip
         sizes = {"round": metrics[-1]["upload_bytes"]} if metrics else {}
@@ -250,12 +258,21 @@ def _check(config: Config, dataset: Dataset) -> None:
     draw_candidates(
         dataset.interactions, split, np.random.default_rng(config.data.candidates_seed), config.data.sampled_negatives
     )
-    never_negative = dataset.interactions if config.evaluation.published else split.train
-    Sampler(split.train, never_negative, negatives=training.negatives)
+    if config.privacy.unit == "user":
+        never_negative = dataset.interactions if config.evaluation.published else split.train
+        Sampler(split.train, never_negative, negatives=training.negatives)
     n_users, n_items = dataset.interactions.n_users, dataset.interactions.n_items
     promises = make_promises(config.privacy, planned(config, n_items), cohort=n_users, noise_source="os")
     for promise in promises.values():
         protocols.check(config.protocol.protocol, promise.spec(n_users))
+
+
+def _figures_of(spent: Epsilon) -> dict[str, Any]:
+    """Of a line of metrics. Infinite epsilons are null."""
+    epsilon = spent.epsilon if np.isfinite(spent.epsilon) else None
+    if spent.unit == "user":
+        return {"central_epsilon": epsilon}
+    return {"central_epsilon": None, "interaction_epsilon": epsilon, "not_noised": ["loss", "validation"]}
 
 
 def _add(total: dict[str, float], part: dict[str, float]) -> None:

@@ -19,6 +19,13 @@ from securerec.models.shrinkage import wiener
 from securerec.privacy.mechanism import FixedPoint
 from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
 from securerec.training.draws import Draws
+from securerec.training.interaction.trainer import InteractionTrainer, RoundDraws
+
+Trainer = CohortTrainer | InteractionTrainer
+
+
+DOUBT = 2.0
+"""How sure the server asks to be that a round's mean is more than noise: its share of the budget may be small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +85,7 @@ class Track:
 
     def __init__(
         self,
-        trainer: CohortTrainer,
+        trainer: Trainer,
         summing: Summing | FixedPoint | None,
         *,
         start: WarmStart,
@@ -102,7 +109,7 @@ class Track:
         self._start, self._training_key, self._server_lr = start, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
-    def _draws(self, round_number: int) -> Draws:
+    def _draws(self, round_number: int) -> Draws | RoundDraws:
         seed = np.random.SeedSequence(self._training_key, spawn_key=(round_number,))
         return self.trainer.draw(np.random.default_rng(seed))
 
@@ -127,7 +134,7 @@ class Track:
             raise ValueError("a track without a way to sum has no rounds")
         fused = summing if isinstance(summing, FixedPoint) else None
         functions, update, summed = self.trainer.train(
-            state.table, state.functions, draws,
+            state.table, state.functions, draws,  # type: ignore[arg-type]  # a trainer takes its own draws
             scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
         )  # fmt: skip
         seconds["train"] = clock.lap()
@@ -142,7 +149,8 @@ class Track:
             opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, None, summed.saturated)
         mean = opened.total.reshape(state.table.shape) / (opened.survivors * summing.scale)
         if self._start.popularity is not None:
-            mean = wiener(mean, self._noise / (math.sqrt(opened.survivors) * summing.scale), self._start.popularity)
+            noise = self._noise / (math.sqrt(opened.survivors) * summing.scale)
+            mean = wiener(mean, noise, self._start.popularity, doubt=DOUBT)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
         validation = self._validate(state.table, table, functions, update)
@@ -161,7 +169,7 @@ class Track:
         if kept.round_number == 0:
             return kept.functions_before, self.trainer.untrained(kept.functions_before)
         draws = self._draws(kept.round_number)
-        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
+        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)  # type: ignore[arg-type]
         return functions, update
 
     def _validate(

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from securerec.config import StartSettings
 from securerec.data.interactions import Interactions
-from securerec.models.head import Heads, PublicFeatures, calibrated_biases, fit_tastes, make_head, softmax
+from securerec.models.head import Heads, PublicFeatures, calibrated_biases, fit_tastes, grown, make_head, softmax
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.models.popularity import estimated_popularity
-from securerec.models.segments import GAIN, Segments, next_loadings, shrunk
+from securerec.models.segments import GAINS, Segments, next_loadings, shrunk
 from securerec.training.cohort import Table
 from securerec.training.updates import Change, RowUpdates, Updates, digest_of
 
@@ -74,31 +74,37 @@ class PopularityVectors:
 class SegmentVectors:
     """Client `clients[i]`'s gradient of its own next items, (n_items, 1 + width), of norm 1; computed when asked for.
 
-    lists: their training items in the same order; heads: theirs too.
+    In the order of the clients: lists, their training items; heads; and weights (n, dim), which with the `table`
+    (n_items, dim) of earlier releases add to the heads' scores.
     """
 
     segments: Segments
     clients: NDArray[np.int64]
     lists: Interactions
     heads: Heads
+    weights: NDArray[np.float32]
+    table: Table
 
     def of(self, client: int) -> Change:
         place = int(np.searchsorted(self.clients, client))
-        expected = softmax(self.heads.logits(np.array([place])))[0]
+        scores = self.heads.logits(np.array([place])) + self.weights[place] @ self.table.T
+        expected = softmax(scores)[0]
         gradient = self.segments.gradient(self.lists.of(place), expected)
         return np.arange(self.lists.n_items, dtype=np.int32), gradient
 
     def digest(self) -> str:
         """Of what the gradients follow from."""
         head, state = self.heads.head, hashlib.sha256(str(self.segments.width).encode())
-        for array in (self.lists.offsets, self.lists.items, head.base, head.directions, self.heads.tastes):
+        scoring = (head.base, head.directions, self.heads.tastes, self.weights, self.table)
+        for array in (self.lists.offsets, self.lists.items, *scoring):
             state.update(np.ascontiguousarray(array).tobytes())
         return state.hexdigest()
 
     def part(self, clients: NDArray[np.int64]) -> "SegmentVectors":
         places = np.searchsorted(self.clients, clients)
         lists = Interactions.from_lists([self.lists.of(int(place)).tolist() for place in places], self.lists.n_items)
-        return SegmentVectors(self.segments, clients, lists, Heads(self.heads.head, self.heads.tastes[places]))
+        heads = Heads(self.heads.head, self.heads.tastes[places])
+        return SegmentVectors(self.segments, clients, lists, heads, self.weights[places], self.table)
 
 
 def cold_start(model: PFedRec, train: Interactions, rng: np.random.Generator) -> WarmStart:
@@ -115,18 +121,35 @@ def warm_start(
     train: Interactions,
     open_sum: Sum,
 ) -> WarmStart:
-    """Release what the settings say, fit every device's head to it, and start the item table."""
+    """Release what the settings say, fit every device's head to it, and start the item table.
+
+    Each release of segments adds columns to the table, which are features to the heads from then on.
+    """
     users = np.arange(train.n_users)
     opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), b"")
     popularity, basis = opened.total[:, 0], opened.digest()
-    head = make_head(features, estimated_popularity(popularity, opened.noise, features.values))
+    estimate = estimated_popularity(popularity, opened.noise, features.values)
+    head = make_head(features, estimate)
     heads = Heads(head, fit_tastes(head, train, recency=settings.recency))
-    biases = calibrated_biases(heads, model.negatives)
+    table, weights = np.zeros((train.n_items, 0), np.float32), np.zeros((train.n_users, 0), np.float32)
+    for number, width in enumerate(settings.segments or ()):
+        segments = Segments.of(head, width)
+        vectors = SegmentVectors(segments, users, train, heads, weights, table)
+        opened = open_sum(segments_name(number), np.zeros((train.n_items, 1 + width), np.float32), vectors, basis)
+        basis = hashlib.sha256(basis + opened.digest()).digest()
+        learnt = shrunk(opened.total, popularity, opened.noise)
+        gain = np.float32(GAINS[min(number, len(GAINS) - 1)])
+        table = np.concatenate([table, learnt], axis=1)
+        weights = np.concatenate([weights, gain * next_loadings(segments, train)], axis=1)
+        features = grown(features, learnt)
+        head = make_head(features, estimate)
+        heads = Heads(head, fit_tastes(head, train, recency=settings.recency, weights=weights, table=table))
+    biases = calibrated_biases(heads, model.negatives, weights, table)
     if not settings.segments:
-        return WarmStart(heads, cold.table, ScoreFunctions(cold.functions.weights, biases), basis, popularity)
-    segments = Segments.of(head, settings.segments)
-    zero = np.zeros((train.n_items, 1 + segments.width), np.float32)
-    opened = open_sum("segments", zero, SegmentVectors(segments, users, train, heads), basis)
-    table = shrunk(opened.total, popularity, opened.noise)
-    functions = ScoreFunctions(GAIN * next_loadings(segments, train), biases)
-    return WarmStart(heads, table, functions, hashlib.sha256(basis + opened.digest()).digest(), popularity)
+        table, weights = cold.table, cold.functions.weights
+    return WarmStart(heads, table, ScoreFunctions(weights, biases), basis, popularity)
+
+
+def segments_name(number: int) -> str:
+    """Of the release of segments with this number, from 0."""
+    return "segments" if number == 0 else f"segments {number + 1}"

@@ -24,6 +24,8 @@ LATER_STEPS = (2000, 2003, 2006, 2009, 2012, 2015, 2018, 2021, 2024)
 MISSING_YEAR = 1990
 GENRE_PRECISION, YEAR_PRECISION, POPULARITY_PRECISION = 8.0, 3.0, 10.0
 """Prior precision of a device's taste for a genre, for a step of years, and for popularity's logarithm."""
+GROWTH = np.float32(0.3)
+"""Learnt features are scaled by this, beside a prior precision of 1."""
 RECENCY = 0.8
 """The k-th newest interaction (k = 0, 1, ...) weighs (1 + k)^-RECENCY."""
 MASS = 6.0
@@ -87,6 +89,12 @@ class Heads:
         return cls(Head(np.zeros(n_items, np.float32), directions), tastes)
 
 
+def grown(features: PublicFeatures, table: Floats) -> PublicFeatures:
+    """With what devices learnt together of the items, (n_items, width), as further features, GROWTH of it."""
+    values = np.concatenate([features.values, GROWTH * table], axis=1)
+    return PublicFeatures(values, np.append(features.precision, np.ones(table.shape[1])))
+
+
 def make_head(features: PublicFeatures, popularity: NDArray[np.float64]) -> Head:
     """From positive popularity (n_items,), whose logarithm is the base.
 
@@ -114,16 +122,20 @@ def weights_by_recency(interactions: Interactions, recency: float) -> NDArray[np
     return weights * (MASS * np.sqrt(counts) / np.maximum(total, 1e-300))[users]
 
 
-def fit_tastes(head: Head, interactions: Interactions, *, recency: float = RECENCY) -> Floats:
+def fit_tastes(
+    head: Head, interactions: Interactions, *, recency: float = RECENCY, weights: Floats | None = None,
+    table: Floats | None = None,
+) -> Floats:  # fmt: skip
     """Every device's taste (n_users, d): the maximum a posteriori of its own list under the head.
 
-    argmax sum_i w_i eta_i - N log sum_j exp(eta_j) - |taste|^2 / 2 with eta = base + directions taste, w the list's
-    weights by recency and N their sum. STEPS of gradient over curvature from zero, shortened towards the end.
+    argmax sum_i w_i eta_i - N log sum_j exp(eta_j) - |taste|^2 / 2 with eta = base + directions taste + table weights,
+    w the list's weights by recency and N their sum. STEPS of gradient over curvature from zero, shortened towards the
+    end. weights (n_users, dim), table (n_items, dim): what the score functions add already.
     """
     n_users = interactions.n_users
-    weights = weights_by_recency(interactions, recency)
+    by_recency = weights_by_recency(interactions, recency)
     lists = scipy.sparse.csr_array(
-        (weights.astype(np.float32), interactions.items, interactions.offsets), shape=(n_users, interactions.n_items)
+        (by_recency.astype(np.float32), interactions.items, interactions.offsets), shape=(n_users, interactions.n_items)
     )
     # each direction's variance under the base: the likelihood's curvature at zero, for one unit of weight
     curvature = softmax(head.base[None].copy())[0] @ np.square(head.directions)
@@ -134,24 +146,28 @@ def fit_tastes(head: Head, interactions: Interactions, *, recency: float = RECEN
         pull = np.asarray(lists[some] @ head.directions, np.float32)
         inverse = (1 / (1 + mass[some] * curvature)).astype(np.float32)
         taste = tastes[some]
+        added = np.float32(0) if weights is None or table is None else weights[some] @ table.T
         for step in range(STEPS):
-            expected = softmax(head.logits(taste)) @ head.directions
+            expected = softmax(head.logits(taste) + added) @ head.directions
             length = np.float32(0.7 if step < STEPS - 2 else 0.5)
             taste += length * inverse * (pull - mass[some] * expected - taste)
     return tastes
 
 
-def calibrated_biases(heads: Heads, negatives: int) -> Floats:
-    """(n_users,): what makes a head's scores the logits of local training's task, to tell an item of the list from
-    `negatives` items drawn uniformly.
+def calibrated_biases(heads: Heads, negatives: int, weights: Floats, table: Floats) -> Floats:
+    """(n_users,): what makes scores the logits of local training's task, to tell an item of the list from `negatives`
+    items drawn uniformly.
 
-    An item that the head gives the share p of the next choice is the positive with odds p n_items / negatives.
+    An item to which heads and score functions, weights (n_users, dim) on a table (n_items, dim), give the share p of
+    the next choice is the positive with odds p n_items / negatives.
     """
     n_users, n_items = len(heads.tastes), len(heads.head.base)
     biases = np.empty(n_users, np.float32)
     for first in range(0, n_users, _USERS_AT_ONCE):
         some = np.arange(first, min(first + _USERS_AT_ONCE, n_users))
-        biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(heads.logits(some), axis=1)
+        biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(
+            heads.logits(some) + weights[some] @ table.T, axis=1
+        )
     return biases
 
 

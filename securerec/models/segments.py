@@ -19,8 +19,8 @@ CONSTANT = 0.3
 """The first loading, the same for everybody; the others together are no longer than sqrt(1 - CONSTANT^2)."""
 NEWER_FIRST = 0.3
 """The k-th newest item of a list weighs (1 + k)^-NEWER_FIRST in its gradient."""
-GAIN = 1.2
-"""How much of the table a score function takes at the start."""
+GAINS = (1.2, 1.0)
+"""How much of the table of the first release a score function takes, and of the later ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,9 @@ def shrunk(total: NDArray[np.float64], popularity: NDArray[np.float64], noise: f
 
     noise: deviation of the sum's noise, 0 for none; popularity: as it was released.
     """
-    return (wiener(total, noise, popularity) * (10 / (np.maximum(popularity, 0.0) + 18))[:, None]).astype(np.float32)
+    return (wiener(total, noise, popularity, doubt=0.0) * (10 / (np.maximum(popularity, 0.0) + 18))[:, None]).astype(
+        np.float32
+    )
 
 
 def next_loadings(segments: Segments, train: Interactions) -> Floats:

@@ -24,7 +24,7 @@ Securerec = Callable[..., subprocess.CompletedProcess[str]]
 def recorded(tmp_path: Path, toy: Dataset, securerec: Securerec) -> Path:
     securerec(
         "run", "--dataset", "toy", "--sampled-negatives", "15", "--rounds", "3", "--view-rounds", "1,3",
-        "--workers", "1", "--seed", "1", "--out", tmp_path / "run", "--record-views",
+        "--workers", "1", "--seed", "1", "--out", tmp_path / "run", "--record-views", "--segments", "3",
     )  # fmt: skip
     return tmp_path / "run"
 

@@ -89,6 +89,13 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
         (("--view-rounds", "99", "--record-views"), 4, "names round 99, but the run has 3 rounds"),
         (("--noise-multiplier", "1e6"), 6, "client_sigma must lie between"),
         (("--negatives", "49"), 3, "has touched all but"),
+        (("--unit", "interaction", "--head"), 4, "start.head does not go with privacy.unit interaction"),
+        (("--unit", "interaction", "--local-epsilon", "3"), 4, "privacy.local_epsilon speaks of a user"),
+        (("--unit", "interaction", "--epsilon", "0.001"), 6, "no noise that fits the grid"),
+        (("--unit", "person"), 4, "privacy.unit: input should be 'user' or 'interaction'"),
+        (("--steps", "2"), 4, "interaction.steps has no meaning without privacy.unit interaction"),
+        (("--mechanism", "skellam", "--no-privacy"), 4, "mechanism skellam has no meaning without privacy"),
+        (("--mechanism", "laplace", "--noise-multiplier", "1e6"), 6, "client_sigma must lie between"),
         (("--rounds", "x"), 2, "Invalid value for '--rounds'"),
         (("--episilon", "3"), 2, "No such option: --episilon"),
         (("--out", "/proc/nothing/run"), 5, "/proc/nothing/run cannot be made"),
@@ -150,6 +157,20 @@ def test_no_privacy_is_loud(tmp_path: Path, toy: Dataset, securerec: Securerec) 
     assert "NO PRIVACY" in done.stderr
     assert "Neither a central nor a local epsilon holds" in done.stderr
     assert json.loads(done.stdout)["privacy"]["central_epsilon"] is None
+
+
+def test_a_run_for_one_interaction_says_at_once_that_it_protects_no_user(
+    tmp_path: Path, toy: Dataset, securerec: Securerec
+) -> None:
+    done = securerec("run", *TOY, "--unit", "interaction", "--out", tmp_path / "run", "--json", "-")
+    shown = " ".join(done.stderr.split())
+    assert "Unit: one interaction." in shown and "no user-level epsilon holds" in shown
+    figures = json.loads(done.stdout)["privacy"]
+    assert figures["unit"] == "interaction" and figures["central_epsilon"] is None
+    recounted = json.loads(securerec("privacy", "account", tmp_path / "run", "--json", "-").stdout)["totals"]
+    assert recounted["interaction"]["epsilon"]["gdp"] == figures["interaction_epsilon"]
+    assert recounted["central"]["unbounded"]
+    securerec("recommend", tmp_path / "run", "--user", "u3")
 
 
 def test_recommend_names_titles_and_what_the_device_knew(run: Path, toy: Dataset, securerec: Securerec) -> None:

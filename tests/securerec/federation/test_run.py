@@ -30,6 +30,8 @@ START = ("popularity", "segments")
 def settings(**sections: dict[str, Any]) -> Config:
     values: dict[str, Any] = {"seed": 7, "data": {"dataset": "toy", "sampled_negatives": 15}}
     values["training"] = {"rounds": 4, "dim": 4} | sections.pop("training", {})
+    if sections.get("privacy", {}).get("privacy", True):
+        values["start"] = {"segments": (3,)}
     return make_config(values | sections).resolved(24)
 
 

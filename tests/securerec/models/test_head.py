@@ -33,28 +33,29 @@ def some_lists(seed: int, n_users: int = 6) -> Interactions:
     return Interactions.from_lists(lists, N_ITEMS)
 
 
-def posterior(head: Head, items: np.ndarray, recency: float) -> scipy.optimize.OptimizeResult:
+def posterior(head: Head, items: np.ndarray, recency: float, added: np.ndarray) -> scipy.optimize.OptimizeResult:
     """The best taste by a general optimiser, from the definition, in float64."""
     n = len(items)
     weights = np.array([(1.0 + n - 1 - place) ** -recency for place in range(n)])
     weights *= module.MASS * np.sqrt(n) / weights.sum()
 
     def loss(taste: np.ndarray) -> float:
-        scores = head.base.astype(float) + head.directions.astype(float) @ taste
+        scores = head.base.astype(float) + head.directions.astype(float) @ taste + added
         return float(-weights @ scores[items] + weights.sum() * np.logaddexp.reduce(scores) + taste @ taste / 2)
 
     return scipy.optimize.minimize(loss, np.zeros(head.directions.shape[1]), method="BFGS")
 
 
-@given(seed=st.integers(0, 2**16), recency=st.sampled_from([0.0, 0.8, 2.0]))
-def test_tastes_are_the_maximum_a_posteriori(seed: int, recency: float) -> None:
-    head, lists = a_head(seed), some_lists(seed)
-    tastes = fit_tastes(head, lists, recency=recency)
+@given(seed=st.integers(0, 2**16), recency=st.sampled_from([0.0, 0.8, 2.0]), dim=st.sampled_from([0, 3]))
+def test_tastes_are_the_maximum_a_posteriori(seed: int, recency: float, dim: int) -> None:
+    head, lists, rng = a_head(seed), some_lists(seed), np.random.default_rng(seed)
+    weights, table = (0.5 * rng.normal(size=(n, dim)).astype(np.float32) for n in (lists.n_users, N_ITEMS))
+    tastes = fit_tastes(head, lists, recency=recency, weights=weights, table=table)
     for user in range(lists.n_users):
         if len(lists.of(user)) == 0:
             assert not tastes[user].any()
             continue
-        best = posterior(head, lists.of(user), recency)
+        best = posterior(head, lists.of(user), recency, table @ weights[user])
         # a dozen steps come near; what is left is far below the prior's width of 1
         np.testing.assert_allclose(tastes[user], best.x, atol=0.08 * max(1.0, np.abs(best.x).max()))
 
@@ -115,8 +116,9 @@ def test_without_a_head_nothing_is_added_to_a_score() -> None:
 
 def test_biases_make_a_head_s_scores_odds_against_uniform_negatives() -> None:
     head, lists = a_head(3), some_lists(4)
-    heads = Heads(head, fit_tastes(head, lists))
-    scores = heads.logits(np.arange(lists.n_users)).astype(float)
+    heads, rng = Heads(head, fit_tastes(head, lists)), np.random.default_rng(0)
+    weights, table = (rng.normal(size=(n, 3)).astype(np.float32) for n in (lists.n_users, N_ITEMS))
+    scores = heads.logits(np.arange(lists.n_users)).astype(float) + weights @ table.T
     share = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     want = np.log(share * N_ITEMS / 4)
-    np.testing.assert_allclose(scores + calibrated_biases(heads, 4)[:, None], want, atol=1e-4)
+    np.testing.assert_allclose(scores + calibrated_biases(heads, 4, weights, table)[:, None], want, atol=1e-4)

@@ -73,21 +73,21 @@ def test_an_empty_list_sends_zero() -> None:
 def test_of_noise_alone_hardly_anything_is_left_and_a_signal_stays() -> None:
     rng = np.random.default_rng(0)
     noise, popularity = 5.0 * rng.normal(size=(1200, 8)), rng.gamma(1.0, 20.0, 1200)
-    assert np.square(wiener(noise, 5.0, popularity)).mean() < 0.01 * 25
+    assert np.square(wiener(noise, 5.0, popularity, doubt=2.0)).mean() < 0.01 * 25
     signal = 50.0 * rng.normal(size=(1200, 8))
-    estimate = wiener(signal + noise, 5.0, popularity)
+    estimate = wiener(signal + noise, 5.0, popularity, doubt=2.0)
     assert np.square(estimate - signal).mean() < 1.02 * 25
     weak = 2.0 * rng.normal(size=(1200, 8))
-    assert np.square(wiener(weak + noise, 5.0, popularity) - weak).mean() < 0.3 * np.square(noise).mean()
+    assert np.square(wiener(weak + noise, 5.0, popularity, doubt=0.0) - weak).mean() < 0.3 * np.square(noise).mean()
 
 
-@given(seed=st.integers(0, 2**16), n=st.integers(1, 40))
-def test_shrinking_never_turns_or_lengthens_a_value(seed: int, n: int) -> None:
+@given(seed=st.integers(0, 2**16), n=st.integers(1, 40), doubt=st.sampled_from([0.0, 1.0, 2.0]))
+def test_shrinking_never_turns_or_lengthens_a_value(seed: int, n: int, doubt: float) -> None:
     rng = np.random.default_rng(seed)
     values, popularity = rng.normal(size=(n, 3)), rng.normal(size=n)
-    less = wiener(values, 0.5, popularity)
+    less = wiener(values, 0.5, popularity, doubt=doubt)
     assert (np.abs(less) <= np.abs(values)).all() and (less * values >= 0).all()
-    np.testing.assert_array_equal(wiener(values, 0.0, popularity), values)
+    np.testing.assert_array_equal(wiener(values, 0.0, popularity, doubt=doubt), values)
 
 
 def test_rows_of_items_that_were_met_more_often_are_scaled_down() -> None:
