@@ -22,6 +22,8 @@ app = typer.Typer(
         "securerec recommend RUN --user 196   what one device recommends\n\n"
         "securerec audit RUN             attack what was recorded of a run\n\n"
         "securerec audit --dataset ml-100k   attack every defence, with what each costs\n\n"
+        "securerec privacy explain RUN   what a run promised, in words\n\n"
+        "securerec tradeoff              what privacy costs: utility and leakage over epsilon\n\n"
         "securerec data list             data sets, and how to import your own\n\n"
         "securerec bench training        how fast a round is here\n\n"
         "securerec doctor                does everything work?"

@@ -23,6 +23,9 @@ from securerec.training.interaction.trainer import InteractionTrainer, RoundDraw
 
 Trainer = CohortTrainer | InteractionTrainer
 
+LEFT = 1e-3
+"""Share of a round's noise that is never taken away: a table that did not move at all would be no new one, and devices
+answer a table once."""
 
 DOUBT = 2.0
 """How sure the server asks to be that a round's mean is more than noise: its share of the budget may be small."""
@@ -150,7 +153,7 @@ class Track:
         mean = opened.total.reshape(state.table.shape) / (opened.survivors * summing.scale)
         if self._start.popularity is not None:
             noise = self._noise / (math.sqrt(opened.survivors) * summing.scale)
-            mean = wiener(mean, noise, self._start.popularity, doubt=DOUBT)
+            mean = LEFT * mean + (1 - LEFT) * wiener(mean, noise, self._start.popularity, doubt=DOUBT)
         table = (state.table + self._server_lr * mean).astype(np.float32)
         seconds["step"] = clock.lap()
         validation = self._validate(state.table, table, functions, update)

@@ -56,9 +56,9 @@ def _dot(a: Floats, b: Floats, dim: int) -> np.float32:
 @njit(cache=True, nogil=True, fastmath=FAST)
 def train_block(
     first: int, last: int, table: Floats, weights: Floats, biases: Floats, base: Floats, directions: Floats,
-    tastes: Floats, sample_offsets: Counts, codes: Rows, batch_size: int, epochs: int, score_lr: np.float32, item_lr: np.float32, row_starts: Counts, row_counts: Counts,
-    rows: Rows, local: Floats, scale: float, limit: float, use_sum: bool, accumulator: Counts,
-    losses: NDArray[np.float64],
+    tastes: Floats, sample_offsets: Counts, codes: Rows, batch_size: int, epochs: int, score_lr: np.float32,
+    item_lr: np.float32, row_starts: Counts, row_counts: Counts, rows: Rows, local: Floats, scale: float, limit: float,
+    use_sum: bool, accumulator: Counts, losses: NDArray[np.float64],
 ) -> int:  # fmt: skip
     """Train clients first..last-1 in place of `weights`, `biases`; leave their touched rows and changes in `rows`,
     `local`.

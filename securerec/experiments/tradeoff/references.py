@@ -55,4 +55,5 @@ REFERENCES: dict[str, Reference] = {
     "ease": Reference("EASE, all data central", _ease, most_items=MOST_ITEMS),
     "ease-recency": Reference("EASE with recency, all data central", _ease_recency, most_items=MOST_ITEMS),
 }
-"""The last three have their settings chosen on the validation lists, as the defaults under privacy had on ML-100K's."""
+"""The last three have their settings chosen on the validation lists, as the defaults under privacy had on those of
+ML-100K and ML-1M."""

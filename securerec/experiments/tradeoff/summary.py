@@ -22,7 +22,8 @@ ONE_DAY = 86_400.0
 """In the unit of timestamps, seconds."""
 
 NOT_CHARGED = (
-    "settings under privacy, and those of the references, were chosen on validation data (the defaults on ML-100K's): "
+    "settings under privacy, and those of the references, were chosen on validation data (the defaults on that of "
+    "ML-100K and ML-1M): "
     "no epsilon here is charged for that"
 )
 AS_IF = "summed in the clear, as if summed securely: every secure sum opens the same integers"

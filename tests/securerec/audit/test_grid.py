@@ -76,7 +76,8 @@ def test_views_are_gone_afterwards_unless_they_are_wanted(tmp_path: Path, toy: D
     play(tmp_path / "grid", toy, defences=SOME[:1])
     assert not (tmp_path / "grid" / "none" / "views").exists()
     play(tmp_path / "kept", toy, defences=SOME[:1], keep_views=True)
-    assert recorded_cases(tmp_path / "kept" / "none" / "views")["rounds"].recording.rounds("unprotected_upload") == (1, 2, 3)
+    rounds = recorded_cases(tmp_path / "kept" / "none" / "views")["rounds"].recording
+    assert rounds.rounds("unprotected_upload") == (1, 2, 3)
 
 
 def test_folder_of_something_else_is_refused(tmp_path: Path, toy: Dataset) -> None:

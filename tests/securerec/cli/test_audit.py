@@ -46,7 +46,7 @@ def test_views_hold_what_each_adversary_saw(recorded: Path, toy: Dataset) -> Non
     last = views[3, "opened_sum"]
     moved = np.abs(model["item_table"] - last.table)
     # of the mean the server takes what is more than noise
-    assert 0 < moved.sum() and (moved <= np.abs(last.uploads.total / toy.interactions.n_users) + 1e-4).all()
+    assert moved.sum() > 0 and (moved <= np.abs(last.uploads.total / toy.interactions.n_users) + 1e-4).all()
 
 
 def test_views_of_the_warm_start_are_those_of_its_releases(recorded: Path, toy: Dataset) -> None:

@@ -265,3 +265,12 @@ def test_events_count_the_noise_of_honest_survivors_only(tmp_path: Path, toy: Da
 def test_nobody_s_noise_counting_is_refused() -> None:
     with pytest.raises(ConfigError, match="nobody's noise counts"):
         promises_of(settings(privacy={"surviving": 0.3, "colluding": 0.5}))
+
+
+def test_rounds_in_which_the_server_sees_only_noise_go_on(
+    tmp_path: Path, toy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Devices answer a table once, so it must be another one each round."""
+    monkeypatch.setattr("securerec.federation.track.wiener", lambda values, *rest, **named: np.zeros_like(values))
+    config = settings(protocol={"protocol": "ckks"}, evaluation={"published": False})
+    assert play(tmp_path / "run", config, toy)["kept_round"]["clean"] == 2

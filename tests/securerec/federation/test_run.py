@@ -22,7 +22,6 @@ from securerec.privacy.accounting import central_epsilon
 from securerec.privacy.ledger import Ledger
 from securerec.training.updates import Updates
 
-
 START = ("popularity", "segments")
 """Released before the first round."""
 

@@ -62,9 +62,7 @@ def test_the_cohort_trainer_equals_the_torch_client(
         added = trainer.heads.logits(np.array([client]))[0]
         plain = table @ functions.weights[client] + functions.biases[client]
         np.testing.assert_allclose(scores[client], plain + added, atol=1e-4, rtol=1e-4)
-        want = train_client(
-            model, table, functions.weights[client], functions.biases[client], *draws.of(client), added
-        )
+        want = train_client(model, table, functions.weights[client], functions.biases[client], *draws.of(client), added)
         rows, delta = update.of(client)
         own = table.copy()
         own[rows] += delta
