@@ -64,7 +64,7 @@ class StartSettings(Section):
 
 class TrainingSettings(Section):
     rounds: int | None = Field(
-        None, ge=0, le=65_536, description="Rounds of the federation; with 0 only the head learns, and the run says so."
+        None, ge=0, le=65_536, description="Rounds of the federation; with 0 only the warm start teaches."
     )
     dim: int | None = Field(None, ge=1, le=1024, description="Length of an item row.")
     score_lr: float | None = Field(None, gt=0, le=1e6, description="Learning rate of the private score function.")
@@ -230,10 +230,11 @@ class Config(Section):
                 update={} if "clip_norm" in privacy.model_fields_set else {"clip_norm": LAPLACE_CLIP}
             )
         chosen = choose_plan(
-            start_given, self.training.model_dump(exclude_none=True),
+            start_given, self.training.model_dump(exclude_none=True, exclude_unset=True),
             private=private,
-            signal=users / privacy.noise_multiplier if privacy.noise_multiplier is not None else signal_of(
-                users, epsilon=privacy.epsilon, local_epsilon=privacy.local_epsilon, delta=privacy.delta
+            signal=signal_of(
+                users, epsilon=privacy.epsilon, local_epsilon=privacy.local_epsilon, delta=privacy.delta,
+                noise_multiplier=privacy.noise_multiplier, rounds=self.training.rounds,
             ),
         )  # fmt: skip
         start, training = StartSettings(**chosen[0]), TrainingSettings(**chosen[1])

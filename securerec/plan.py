@@ -23,7 +23,10 @@ NOISED: Settings = {"rounds": 40, "dim": 4, "score_lr": 2.0, "table_scale": 0.1,
 AFTER_START: Settings = {"rounds": 2, "dim": 4, "score_lr": 0.1, "table_scale": 0.1, "function_scale": 0.0}
 """PFedRec's rounds after a warm start."""
 
-UNNOISED_AFTER_START: Settings = AFTER_START | {"rounds": 20, "score_lr": 0.02, "item_lr_factor": 0.3}
+UNNOISED_AFTER_START: Settings = AFTER_START | {"rounds": 2, "score_lr": 0.02, "item_lr_factor": 0.3}
+
+ROUNDS_SHARE = 0.05
+"""Weight of all rounds together beside the releases before them."""
 
 FEW, MANY = 700.0, 5000.0
 """Clients over noise multiplier."""
@@ -60,8 +63,16 @@ def choose_plan(start: Settings, training: Settings, *, private: bool, signal: f
     return start | {"segments": segments} | shares, training
 
 
-def signal_of(users: int, *, epsilon: float | None, local_epsilon: float | None, delta: float) -> float:
-    """Clients over the noise multiplier of a single release; infinite where neither epsilon is given."""
+def signal_of(
+    users: int, *, epsilon: float | None, local_epsilon: float | None, noise_multiplier: float | None, delta: float,
+    rounds: int | None,
+) -> float:  # fmt: skip
+    """Clients over the noise multiplier of a single release that has the whole budget; infinite without noise.
+
+    noise_multiplier: of a round, of so many; what one of them would be with the budget of all.
+    """
+    if noise_multiplier is not None:
+        return users / (noise_multiplier * math.sqrt(ROUNDS_SHARE / (rounds or AFTER_START["rounds"])))
     if local_epsilon is not None:
         # everybody's noise is in the sum, and the local relation is wider
         return math.sqrt(users) * gdp_mu(local_epsilon, delta) / math.sqrt(2)
@@ -70,7 +81,11 @@ def signal_of(users: int, *, epsilon: float | None, local_epsilon: float | None,
 
 def _shares(start: Settings, *, rounds: int, segments: bool) -> Settings:
     """Of the budget; what the user has not set is in proportion to the weights here."""
-    weights = {"popularity_share": 0.5, "segment_share": 0.45 if segments else 0.0, "rounds": 0.05 if rounds else 0.0}
+    weights = {
+        "popularity_share": 0.5,
+        "segment_share": 0.45 if segments else 0.0,
+        "rounds": ROUNDS_SHARE if rounds else 0.0,
+    }
     given = {name: start[name] for name in weights if name in start}
     if not segments and given.get("segment_share"):
         raise ConfigError("start.segment_share has no meaning without start.segments")

@@ -36,7 +36,7 @@ _SUM_VALUES, _SUM_UPLOADS = 300_000_000, 40_000  # coordinates and uploads noise
 _MOST_CANARIES = 512
 _LABEL = "audit"
 ERROR, _METHODS = 0.01, 11
-"""Chance that any of a whole audit's bounds is beyond the truth, and how many bounds it has at most."""
+"""Chance that any of a whole audit's bounds is beyond the truth, and how many one kind of release has at most."""
 
 Update = tuple[NDArray[np.int32], NDArray[np.float32]]
 MakeKey = Callable[[bytes], NoiseKey]
@@ -49,19 +49,20 @@ def simulated_key(secret: bytes) -> NoiseKey:
 
 
 def audit_epsilon(
-    promise: Promise, *, rounds: int, seed: int, release: str = "round", make_key: MakeKey = simulated_key
-) -> list[EpsilonBound]:
+    promise: Promise, *, rounds: int, seed: int, release: str = "round", kinds: int = 1,
+    make_key: MakeKey = simulated_key,
+) -> list[EpsilonBound]:  # fmt: skip
     """Hold a kind of release to what a ledger claims of it: each method's lower bound, empty without privacy.
 
     Local claims: of one upload, and of one client's uploads in two rounds, which noise used twice would give away.
     Central claims: of one opened sum and, for two survivors or more, of all rounds' sums (of as many as the budget
     allows). rounds: how often the kind is released; release: its name. make_key: how a device makes the key that its
-    noise grows from, given 32 random bytes. The same seed gives the same bounds, which hold together with a confidence
-    of 1 - ERROR.
+    noise grows from, given 32 random bytes. kinds: of releases that are audited together; all their bounds hold
+    together with a confidence of 1 - ERROR. The same seed gives the same bounds.
     """
     if not isinstance(promise.quantiser, Mechanism):
         return []
-    rng, confidence = np.random.default_rng([seed, 0xE9]), 1 - ERROR / _METHODS
+    rng, confidence = np.random.default_rng([seed, 0xE9]), 1 - ERROR / (_METHODS * kinds)
     audited = partial(_audited, promise=promise, rng=rng, make_key=make_key, confidence=confidence)
     bounds = audited(audit_uploads, rounds=1) + audited(audit_sum)
     if rounds > 1 and not promise.quantiser.nonnegative:
@@ -102,7 +103,10 @@ def audit_uploads(
     few, all_alike = _few_large(mechanism, rng), _all_alike(mechanism)
     if mechanism.nonnegative:
         # nothing is further apart than vectors without a common coordinate; where all are large there is no such pair
-        pairs = [Pair("few large coordinates or others", few[None], np.roll(few, np.count_nonzero(few))[None])]
+        places = rng.permutation(mechanism.dimension)[: 2 * np.count_nonzero(few)]
+        one, other = np.zeros((2, mechanism.dimension))
+        one[places[::2]] = other[places[1::2]] = few.max()
+        pairs = [Pair("few large coordinates or others", one[None], other[None])]
     else:
         named = (("few large coordinates", few), ("all coordinates alike", all_alike))
         pairs = [Pair(name, signs * update, -signs * update) for name, update in named]

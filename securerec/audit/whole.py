@@ -13,7 +13,7 @@ from attacks.registry import Attack
 from securerec.audit.epsilon import audit_epsilon
 from securerec.audit.lying_server import GUARDS, Stage, audit_lying_server
 from securerec.audit.recording import named, recorded_cases
-from securerec.config import PrivacySettings
+from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
 from securerec.federation.folder import RunFolder
@@ -77,8 +77,9 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
     for planned_release in releases if gaussian else ():
         step(f"bounding the epsilon of {planned_release.name} from below")
         bounds += audit_epsilon(
-            promises[planned_release.name], rounds=planned_release.count, seed=seed, release=planned_release.name
-        )
+            promises[planned_release.name], rounds=planned_release.count, seed=seed, release=planned_release.name,
+            kinds=len(releases),
+        )  # fmt: skip
 
     protocol = config.protocol.protocol
     step("playing a server that lies")
@@ -92,11 +93,17 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
     breaks = run_attempts(
         (protocol, "tenseal"), before=lambda attack, name: step(f"attacking {name}: {attack.name}")
     )  # fmt: skip
-    return RunAudit([*findings, *read], bounds, [*lies, *breaks], not_audited(config.privacy))
+    return RunAudit([*findings, *read], bounds, [*lies, *breaks], not_audited(config))
 
 
-def not_audited(privacy: PrivacySettings) -> tuple[str, ...]:
-    """What an audit of a run with these settings leaves out, and why, a sentence each."""
+def not_audited(config: Config) -> tuple[str, ...]:
+    """What an audit of a run with this configuration leaves out, and why, a sentence each."""
+    privacy = config.privacy
+    start = (
+        ("No server lied about the warm start: the lies above are told to devices that train PFedRec alone.",)
+        if config.start.head
+        else ()
+    )
     if privacy.unit == "interaction":
         return (
             "The epsilon of one interaction was not bounded from below, and no server lied to devices that train by "
@@ -107,5 +114,6 @@ def not_audited(privacy: PrivacySettings) -> tuple[str, ...]:
         return (
             f"The epsilon was not bounded from below: the bounds played here are for Gaussian noise, not for "
             f"{privacy.mechanism}.",
+            *start,
         )
-    return ()
+    return start

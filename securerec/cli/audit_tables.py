@@ -52,7 +52,7 @@ def _broken(audit: RunAudit) -> list[RenderableType]:
 def _bounds_table(bounds: Sequence[EpsilonBound]) -> Table:
     table = Table(
         title="Epsilon from below, beside what is claimed", title_justify="left",
-        caption="Lower bounds, at 99% all together for each kind of release. Claimed: by the run's accountant, of "
+        caption="Lower bounds, at 99% all together. Claimed: by the run's accountant, of "
         "these releases alone; exact: of the stated noise.",
         caption_justify="left",
     )  # fmt: skip

@@ -158,13 +158,15 @@ class RunFolder:
 
     def attempts(self, label: str) -> list[str]:
         """Digests of the updates that were about to leave for this release, each time it was tried with others."""
-        sent = self._json("devices/sent.json") if (self.devices / "sent.json").exists() else {}
-        return list(sent["digests"]) if sent.get("label") == label else []
+        return list(self._sent().get(label, ()))
 
     def write_attempts(self, label: str, digests: list[str]) -> None:
         """Remember them; to be written before anything is uploaded."""
-        record = {"label": label, "digests": digests}
+        record = self._sent() | {label: digests}
         write_atomic(self.devices / "sent.json", json.dumps(record).encode(), private=True)
+
+    def _sent(self) -> dict[str, list[str]]:
+        return self._json("devices/sent.json") if (self.devices / "sent.json").exists() else {}
 
     def check_ledger(self, *, up_to: int) -> None:
         """Raise PrivacyError unless the ledger has the warm start and every round up to this one: a lost line would

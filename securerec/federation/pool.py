@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from securerec.errors import RunError
 from securerec.federation.devices import Answers, DeviceHost, Enrolment, LocalUpdates
@@ -117,7 +118,11 @@ def _answer(name: str, messages: dict[int, bytes]) -> Answers:
 
 
 def _become_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
+    """Leave Ctrl-C to the parent, and end with it even when it is killed.
+
+    One thread for linear algebra: processes share the cores, and sums of floats must not depend on how many there are.
+    """
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:

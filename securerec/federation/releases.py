@@ -1,7 +1,7 @@
 """A run's releases: charged to the ledger before an upload leaves, summed by the run's protocol, opened once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from securerec.federation.promise import Promise, figure_of
 from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.federation.warm_start import NoisySum
 from securerec.privacy.accounting import local_epsilon
+from securerec.privacy.events import Event
 from securerec.privacy.mechanism import FixedPoint
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import Table
@@ -78,16 +79,17 @@ class Releases:
         """Write a release's event before its first upload leaves; it stays spent whatever happens then.
 
         After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
-        PrivacyError when that would exceed the epsilon the run was begun with.
+        PrivacyError when that, and what is still planned, would exceed the epsilon the run was begun with.
         """
         settings, ledger, digest = self._config.privacy, self._folder.ledger, updates.digest()
-        attempts = self._folder.attempts(label)
+        attempts, known = self._folder.attempts(label), ledger.events()
         if digest not in attempts:
-            attempts.append(digest)
+            # an attempt that the ledger knows and the devices have forgotten was one with other updates
+            charged = sum(event.label.split(",")[0] == label for event in known)
+            attempts += ["forgotten"] * (charged - len(attempts)) + [digest]
         attempt = attempts.index(digest) + 1
         event = self._promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
-        known = ledger.events()
-        after = (*known, *(() if event in known else (event,)))
+        after = (*known, *(() if event in known else (event,)), *self._planned_after(label, known))
         for budget, count in ((settings.epsilon, figure_of(settings)), (settings.local_epsilon, local_epsilon)):
             if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
                 raise PrivacyError(
@@ -96,3 +98,10 @@ class Releases:
                 )
         self._folder.write_attempts(label, attempts)
         ledger.append(event)
+
+    def _planned_after(self, label: str, known: Sequence[Event]) -> list[Event]:
+        """Events of the releases that are planned beside this one and not yet in the ledger."""
+        gone = {label, *(event.label.split(",")[0] for event in known)}
+        rounds = [("round", f"round {number}") for number in range(1, (self._config.training.rounds or 0) + 1)]
+        start = [(name, name) for name in self._promises if name != "round"]
+        return [self._promises[name].event(each) for name, each in start + rounds if each not in gone]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 import protocols
 from securerec.config import Config
@@ -142,9 +143,11 @@ class Run:
         cold = cold_start(self.config.training.model(), train, rng)
         if not self.config.start.head:
             return cold
-        features = public_features(self.dataset)
+        features, model = public_features(self.dataset), self.config.training.model()
         open_sum = partial(self.releases.open, pool, record.release if record else None)
-        return warm_start(self.config.start, self.config.training.model(), features, cold, train, open_sum)
+        # Sums of floats depend on how many threads share them, and so would the uploads.
+        with threadpool_limits(1):
+            return warm_start(self.config.start, model, features, cold, train, open_sum, basis=self.run_id)
 
     def summing(self, rule: str, pool: DevicePool, start: WarmStart) -> Summing | FixedPoint | None:
         """How a track's updates are summed; None in a run without rounds."""
@@ -189,7 +192,13 @@ class Run:
         record: told of the warm start's releases, where they are not yet opened.
         """
         rules = ("clean", "published") if self.config.evaluation.published else ("clean",)
+        committed = self.folder.committed()
+        self.folder.check_ledger(up_to=committed[0] if committed else 0)
+        started = time.perf_counter()
         start = self.start(pool, record)
+        seconds = self.folder.seconds()
+        _add(seconds, dict.fromkeys(("warm_start", "total"), time.perf_counter() - started))
+        self.folder.write_seconds(seconds)
         return {rule: self._track(rule, pool, start) for rule in rules}
 
     def play(self, tracks: dict[str, Track], observe: Observer, record: Recorder | None = None) -> Finished:
@@ -200,7 +209,6 @@ class Run:
         states = {rule: track.start() for rule, track in tracks.items()}
         metrics: list[dict[str, Any]] = []
         committed = self.folder.committed()
-        self.folder.check_ledger(up_to=committed[0] if committed else 0)
         if committed is not None:
             round_number, server, devices = committed
             metrics = self.folder.metrics(up_to=round_number)

@@ -17,7 +17,7 @@ from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.models.popularity import estimated_popularity
 from securerec.models.segments import GAINS, Segments, next_loadings, shrunk
 from securerec.training.cohort import Table
-from securerec.training.updates import Change, RowUpdates, Updates, digest_of
+from securerec.training.updates import Change, RowUpdates, Updates, digest_of, place_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +30,13 @@ class NoisySum:
     noise: float
 
     def digest(self) -> bytes:
-        return hashlib.sha256(self.total.tobytes()).digest()
+        """Of all that is read from it, 32 bytes."""
+        described = np.array([*self.total.shape, self.noise]).tobytes()
+        return hashlib.sha256(described + self.total.tobytes()).digest()
 
+
+_WITNESSES = 4
+"""Gradients that go into a digest."""
 
 Sum = Callable[[str, Table, Updates, bytes], NoisySum]
 """Opens the sum of a kind of release, by its name: devices were sent the matrix and what the digest stands for."""
@@ -86,18 +91,22 @@ class SegmentVectors:
     table: Table
 
     def of(self, client: int) -> Change:
-        place = int(np.searchsorted(self.clients, client))
+        place = place_of(self.clients, client)
         scores = self.heads.logits(np.array([place])) + self.weights[place] @ self.table.T
         expected = softmax(scores)[0]
         gradient = self.segments.gradient(self.lists.of(place), expected)
         return np.arange(self.lists.n_items, dtype=np.int32), gradient
 
     def digest(self) -> str:
-        """Of what the gradients follow from."""
-        head, state = self.heads.head, hashlib.sha256(str(self.segments.width).encode())
+        """Of all that the gradients follow from, and of a few gradients: another processor may sum otherwise."""
+        head, segments = self.heads.head, self.segments
+        followed = (self.clients, self.lists.offsets, self.lists.items, segments.directions, segments.curvature)
         scoring = (head.base, head.directions, self.heads.tastes, self.weights, self.table)
-        for array in (self.lists.offsets, self.lists.items, *scoring):
-            state.update(np.ascontiguousarray(array).tobytes())
+        state = hashlib.sha256(str(segments.recency).encode())
+        for array in (*followed, *scoring):
+            state.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        for client in self.clients[:: max(1, len(self.clients) // _WITNESSES)]:
+            state.update(self.of(int(client))[1].tobytes())
         return state.hexdigest()
 
     def part(self, clients: NDArray[np.int64]) -> "SegmentVectors":
@@ -120,20 +129,23 @@ def warm_start(
     cold: WarmStart,
     train: Interactions,
     open_sum: Sum,
+    *,
+    basis: bytes,
 ) -> WarmStart:
     """Release what the settings say, fit every device's head to it, and start the item table.
 
-    Each release of segments adds columns to the table, which are features to the heads from then on.
+    Each release of segments adds columns to the table, which are features to the heads from then on. basis: names the
+    run, so that no release of another one is taken for a retry of this one's.
     """
     users = np.arange(train.n_users)
-    opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), b"")
-    popularity, basis = opened.total[:, 0], opened.digest()
+    opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), basis)
+    popularity, basis = opened.total[:, 0], hashlib.sha256(basis + opened.digest()).digest()
     estimate = estimated_popularity(popularity, opened.noise, features.values)
     head = make_head(features, estimate)
     heads = Heads(head, fit_tastes(head, train, recency=settings.recency))
     table, weights = np.zeros((train.n_items, 0), np.float32), np.zeros((train.n_users, 0), np.float32)
     for number, width in enumerate(settings.segments or ()):
-        segments = Segments.of(head, width)
+        segments = Segments.of(head, width, settings.recency)
         vectors = SegmentVectors(segments, users, train, heads, weights, table)
         opened = open_sum(segments_name(number), np.zeros((train.n_items, 1 + width), np.float32), vectors, basis)
         basis = hashlib.sha256(basis + opened.digest()).digest()

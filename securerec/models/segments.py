@@ -2,8 +2,8 @@
 
 A device walks through its list. What it took before an item says where its taste stood then (`loadings`), and the
 item that followed, against what its head expected, is what item rows can learn from: the gradient of the likelihood of
-each next item in the rows of a table that starts at zero. The devices' gradients, each of norm 1, are summed once; the
-server shrinks the noisy sum to what is more than noise. From there PFedRec's rounds go on.
+each next item in the rows of a table that starts at zero. The devices' gradients, each of norm 1, are summed; the
+server shrinks the noisy sum to what is more than noise. PFedRec's rounds go on from there.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ CONSTANT = 0.3
 """The first loading, the same for everybody; the others together are no longer than sqrt(1 - CONSTANT^2)."""
 NEWER_FIRST = 0.3
 """The k-th newest item of a list weighs (1 + k)^-NEWER_FIRST in its gradient."""
+_STEPS_AT_ONCE = 256
+"""Of a walk: what bounds its memory for a long list."""
 GAINS = (1.2, 1.0)
 """How much of the table of the first release a score function takes, and of the later ones."""
 
@@ -28,33 +30,37 @@ class Segments:
     """The directions of taste that item rows are about: the `width` ones that lists tell most of.
 
     directions: (n_items, width) float32; columns beyond those that the head has are zero. curvature: (width,) float32,
-    the likelihood's along them, for one unit of weight.
+    the likelihood's along them, for one unit of weight. recency: as of the heads.
     """
 
     directions: Floats
     curvature: Floats
+    recency: float = RECENCY
 
     @property
     def width(self) -> int:
         return self.directions.shape[1]
 
     @classmethod
-    def of(cls, head: Head, width: int) -> "Segments":
+    def of(cls, head: Head, width: int, recency: float = RECENCY) -> "Segments":
         """Of everybody's head."""
         missing = max(width - head.directions.shape[1], 0)
         directions = np.pad(head.directions[:, :width], ((0, 0), (0, missing)))
-        return cls(directions, softmax(head.base[None].copy())[0] @ np.square(directions))
+        return cls(directions, softmax(head.base[None].copy())[0] @ np.square(directions), recency)
 
     def walk(self, items: NDArray[np.int32]) -> Floats:
         """Loadings (n + 1, 1 + width) before each item of a list, oldest first, and after all. The first, before which
         nothing is known, are zero.
         """
-        n = len(items)
-        age = np.arange(n + 1)[:, None] - 1 - np.arange(n)
-        weights = np.where(age >= 0, (1.0 + np.maximum(age, 0)) ** -RECENCY, 0.0)
-        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+        n, taken = len(items), self.directions[items].astype(np.float64)
+        taste = np.empty((n + 1, self.width))
+        for first in range(0, n + 1, _STEPS_AT_ONCE):
+            steps = np.arange(first, min(first + _STEPS_AT_ONCE, n + 1))
+            age = steps[:, None] - 1 - np.arange(n)
+            weights = np.where(age >= 0, (1.0 + np.maximum(age, 0)) ** -self.recency, 0.0)
+            weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+            taste[steps] = weights @ taken
         mass = MASS * np.sqrt(np.arange(n + 1))[:, None]
-        taste = weights @ self.directions[items].astype(np.float64)
         taste *= mass / (1 + mass * self.curvature)
         length = np.linalg.norm(taste, axis=1, keepdims=True)
         taste *= np.sqrt(1 - CONSTANT**2) / np.maximum(length, CONSTANT)

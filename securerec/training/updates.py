@@ -49,7 +49,7 @@ class RowUpdates:
         )
 
     def of(self, client: int) -> Change:
-        place = int(np.searchsorted(self.clients, client))
+        place = place_of(self.clients, client)
         span = slice(self.cuts[place], self.cuts[place + 1])
         return self.rows[span], self.delta[span]
 
@@ -58,6 +58,14 @@ class RowUpdates:
 
     def part(self, clients: NDArray[np.int64]) -> "RowUpdates":
         return RowUpdates.gathered(self, clients)
+
+
+def place_of(clients: NDArray[np.int64], client: int) -> int:
+    """Where a client stands in a rising list of them. Raises KeyError for one that is not there."""
+    place = int(np.searchsorted(clients, client))
+    if place == len(clients) or clients[place] != client:
+        raise KeyError(client)
+    return place
 
 
 def digest_of(updates: Updates, clients: NDArray[np.int64]) -> str:

@@ -176,13 +176,13 @@ class Round:
 
     def play(
         self, table: np.ndarray, number: int = 1, *, signed: np.ndarray | None = None, weight: float = 0.1,
-        label: str = "update",
+        label: str = "update", basis: bytes = b"", signed_basis: bytes = b"",
     ) -> None:  # fmt: skip
-        """Raises what the first device raises."""
+        """Raises what the first device raises. basis: of what the devices were sent beside the table."""
         functions = ScoreFunctions(np.full((3, DIM), weight, np.float32), np.zeros(3, np.float32))
         updates = RowUpdates(np.arange(3), np.arange(4), np.zeros(3, np.int32), np.ones((3, DIM), np.float32))
-        work = LocalUpdates(number, table, np.arange(3), updates, functions, label)
-        context = table_digest(table if signed is None else signed)
+        work = LocalUpdates(number, table, np.arange(3), updates, functions, label, basis)
+        context = table_digest(table if signed is None else signed, signed_basis)
         opened = self.server.open_round(number, context=context, min_survivors=2)
         self.host.begin(work)
         for to, message in opened.outbox().items():
@@ -194,6 +194,13 @@ def test_devices_answer_an_honest_round() -> None:
         honest = Round(quantiser=quantiser)
         honest.play(START)
         honest.play(START + np.float32(0.01), 2)
+
+
+def test_devices_refuse_a_table_that_stands_on_another_warm_start_than_the_one_signed_for() -> None:
+    Round().play(START, basis=b"a" * 32, signed_basis=b"a" * 32)
+    for basis, signed in ((b"a" * 32, b"b" * 32), (b"a" * 32, b""), (b"", b"b" * 32)):
+        with pytest.raises(TableRefused, match="signed for another item table"):
+            Round().play(START, basis=basis, signed_basis=signed)
 
 
 def test_devices_refuse_a_table_that_the_broadcast_was_not_signed_for() -> None:

@@ -22,7 +22,7 @@ from securerec.privacy.accounting import central_epsilon
 from securerec.privacy.ledger import Ledger
 from securerec.training.updates import Updates
 
-START = ("popularity", "segments")
+START = ("popularity", "segments", "segments 2")
 """Released before the first round."""
 
 
@@ -30,7 +30,7 @@ def settings(**sections: dict[str, Any]) -> Config:
     values: dict[str, Any] = {"seed": 7, "data": {"dataset": "toy", "sampled_negatives": 15}}
     values["training"] = {"rounds": 4, "dim": 4} | sections.pop("training", {})
     if sections.get("privacy", {}).get("privacy", True):
-        values["start"] = {"segments": (3,)}
+        values["start"] = {"segments": (1, 1)}
     return make_config(values | sections).resolved(24)
 
 
