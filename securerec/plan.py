@@ -25,7 +25,7 @@ AFTER_START: Settings = {"rounds": 2, "dim": 4, "score_lr": 0.1, "table_scale": 
 
 UNNOISED_AFTER_START: Settings = AFTER_START | {"rounds": 2, "score_lr": 0.02, "item_lr_factor": 0.3}
 
-ROUNDS_SHARE = 0.05
+ROUNDS_SHARE = 0.02
 """Weight of all rounds together beside the releases before them."""
 
 FEW, MANY = 700.0, 5000.0
