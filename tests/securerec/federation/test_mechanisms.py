@@ -178,8 +178,10 @@ def test_noise_without_privacy_and_noise_that_does_not_fit_are_refused_in_a_line
 
 def test_an_audit_bounds_gaussian_noise_only_and_says_so() -> None:
     for name in ("skellam", "laplace"):
-        assert name in not_audited(settings(privacy={"mechanism": name}).privacy)[0]
-    assert not_audited(settings().privacy) == ()
+        assert name in not_audited(settings(privacy={"mechanism": name}))[0]
+    assert not any("Gaussian" in sentence for sentence in not_audited(settings()))
+    assert not_audited(settings(start={"head": False})) == ()
+    assert "warm start" in not_audited(settings(start={"head": True}))[-1]
 
 
 class Cohort:
