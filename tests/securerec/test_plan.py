@@ -37,7 +37,9 @@ def test_the_signal_of_a_local_epsilon_is_that_of_everybodys_noise_together() ->
     assert signal(943, local_epsilon=8.0) == pytest.approx(943**0.5 / 0.6002 / 2**0.5, rel=1e-3)
     assert signal(943) == float("inf")
     # a round's multiplier in the plan of an epsilon leads back to that epsilon's signal
-    assert signal(943, noise_multiplier=0.6002 * (2 / ROUNDS_SHARE) ** 0.5) == pytest.approx(signal(943, epsilon=8.0), rel=1e-3)
+    assert signal(943, noise_multiplier=0.6002 * (2 / ROUNDS_SHARE) ** 0.5) == pytest.approx(
+        signal(943, epsilon=8.0), rel=1e-3
+    )
     assert FEW < signal(943, epsilon=8.0) < MANY
 
 
