@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from securerec.errors import ConfigError
 from securerec.interaction_plan import choose_interaction_plan
 from securerec.models.pfedrec import PFedRec
-from securerec.plan import choose_plan, signal_of
+from securerec.plan import ITEMS, choose_plan, signal_of
 
 Scoring = Literal["own", "server", "device"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -207,9 +207,9 @@ class Config(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     views: ViewSettings = ViewSettings()
 
-    def resolved(self, users: int) -> "Config":
-        """The same with every open setting chosen for a data set of that many users: the paper's where nothing is
-        noised, a plan that stands the noise with it (`securerec.plan`, `securerec.interaction_plan`).
+    def resolved(self, users: int, items: int = ITEMS) -> "Config":
+        """The same with every open setting chosen for a data set of that many users and items: the paper's where nothing
+        is noised, a plan that stands the noise with it (`securerec.plan`, `securerec.interaction_plan`).
 
         Raises ConfigError where settings contradict each other.
         """
@@ -231,7 +231,7 @@ class Config(Section):
             )
         chosen = choose_plan(
             start_given, self.training.model_dump(exclude_none=True, exclude_unset=True),
-            private=private,
+            private=private, items=items,
             signal=signal_of(
                 users, epsilon=privacy.epsilon, local_epsilon=privacy.local_epsilon, delta=privacy.delta,
                 noise_multiplier=privacy.noise_multiplier, rounds=self.training.rounds,

@@ -1,9 +1,10 @@
 """What a run does with its budget where nobody has said: which releases, which shares, how the learner is set.
 
 How much a sum of n clients' vectors of norm 1 tells against noise is n / z, z being the noise multiplier of a single
-release at the run's epsilon; z in turn is about sqrt(2 ln(1 / delta)) / epsilon for small ones. Below FEW there is
-enough for a popularity, which the heads read; above it for item rows as well; above MANY for a second release of them.
-Where the borders lie was chosen on validation data of ML-100K and ML-1M.
+release at the run's epsilon; z in turn is about sqrt(2 ln(1 / delta)) / epsilon for small ones. A vector of norm 1 over
+more items says less of each, so what counts is n / z for an item. Below FEW there is enough for a popularity, which the
+heads read; above it for item rows as well; above MANY for a second release of them. Where the borders lie was chosen on
+validation data of ML-100K and ML-1M, where on ML-1M at epsilon 1 both sides of FEW were alike.
 """
 
 import math
@@ -28,13 +29,16 @@ UNNOISED_AFTER_START: Settings = AFTER_START | {"rounds": 2, "score_lr": 0.02, "
 ROUNDS_SHARE = 0.02
 """Weight of all rounds together beside the releases before them."""
 
-FEW, MANY = 700.0, 5000.0
-"""Clients over noise multiplier."""
+ITEMS = 1682
+FEW, MANY = 800.0, 2000.0
+"""Clients over noise multiplier, for a catalogue of so many ITEMS."""
 
 
-def choose_plan(start: Settings, training: Settings, *, private: bool, signal: float) -> tuple[Settings, Settings]:
+def choose_plan(
+    start: Settings, training: Settings, *, private: bool, signal: float, items: int
+) -> tuple[Settings, Settings]:
     """The sections `start` and `training`, completed. `start` says whether there is a head. signal: of a sum, clients
-    over noise multiplier; infinite without noise.
+    over noise multiplier; infinite without noise. items: in the catalogue.
 
     Raises ConfigError where what was set does not go together.
     """
@@ -46,7 +50,8 @@ def choose_plan(start: Settings, training: Settings, *, private: bool, signal: f
             raise ConfigError("training.rounds is 0 and start.head is off: nothing would be learnt")
         return start, (NOISED if private else PAPER) | training
     if "segments" not in start:
-        widths = () if signal < FEW else (16,) if signal < MANY else (16, 32)
+        per_item = signal * ITEMS / items
+        widths = () if per_item < FEW else (16,) if per_item < MANY else (16, 32)
         if "dim" in training:
             widths = (training["dim"] - 1,) if widths and training["dim"] > 1 else ()
         start = start | {"segments": widths}

@@ -80,13 +80,13 @@ def configuration(training: Training, dataset: Dataset, seed: int, rounds: int |
         "evaluation": {"published": False},
         "views": {"record_views": True},
     }
-    config = make_config(values).resolved(interactions.n_users)
+    config = make_config(values).resolved(interactions.n_users, interactions.n_items)
     last = config.training.rounds or 1
     wanted = [number for number in VIEW_ROUNDS if number <= last]
     values["views"]["view_rounds"] = sorted(
         {*wanted, *(() if len(wanted) == len(VIEW_ROUNDS) else (last - 1 or 1, last))}
     )
-    return make_config(values).resolved(interactions.n_users)
+    return make_config(values).resolved(interactions.n_users, interactions.n_items)
 
 
 class _LaplaceRun(Run):

@@ -61,7 +61,7 @@ def round_command(
 
     settled = make_config((settings or {}) | {"evaluation": {"published": False}})
     dataset = sources.load(settled.data.dataset)
-    config = settled.resolved(dataset.interactions.n_users)
+    config = settled.resolved(dataset.interactions.n_users, dataset.interactions.n_items)
     workers = config.protocol.workers or usable_cores()
     speed = measure_round(dataset, config, rounds=counted, workers=workers)
     table = Table(

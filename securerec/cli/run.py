@@ -53,7 +53,7 @@ def run_command(
     make_config(file)
     settled = make_config(merged(file, settings or {}))
     dataset = sources.load(settled.data.dataset)
-    resolved = settled.resolved(dataset.interactions.n_users)
+    resolved = settled.resolved(dataset.interactions.n_users, dataset.interactions.n_items)
     size = view_bytes(resolved, dataset)
     if size > MOST_VIEWS and not yes:
         raise ConfigError(

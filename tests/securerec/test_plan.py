@@ -8,23 +8,24 @@ from hypothesis import strategies as st
 from securerec.config import Config, make_config
 from securerec.errors import ConfigError
 from securerec.federation.promise import planned
-from securerec.plan import FEW, MANY, ROUNDS_SHARE, signal_of
+from securerec.plan import FEW, ITEMS, MANY, ROUNDS_SHARE, signal_of
 
 N_ITEMS = 500
 
 
-def resolved(users: int, **sections: dict[str, Any]) -> Config:
-    return make_config(dict(sections)).resolved(users)
+def resolved(users: int, items: int = ITEMS, **sections: dict[str, Any]) -> Config:
+    return make_config(dict(sections)).resolved(users, items)
 
 
 def test_more_users_and_a_larger_epsilon_buy_more_releases() -> None:
     widths = {
-        (users, epsilon): resolved(users, privacy={"epsilon": epsilon}).start.segments
-        for users in (100, 943, 6040)
+        (users, epsilon): resolved(users, items, privacy={"epsilon": epsilon}).start.segments
+        for users, items in ((100, 500), (943, 1682), (6040, 3706))
         for epsilon in (1.0, 2.0, 8.0)
     }
     assert widths[100, 8.0] == widths[943, 1.0] == widths[943, 2.0] == ()
-    assert widths[943, 8.0] == widths[6040, 1.0] == widths[6040, 2.0] == (16,)
+    assert widths[6040, 1.0] == ()
+    assert widths[943, 8.0] == widths[6040, 2.0] == (16,)
     assert widths[6040, 8.0] == (16, 32)
 
 

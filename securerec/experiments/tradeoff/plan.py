@@ -90,7 +90,9 @@ class Plan:
             "evaluation": {"published": False},
             "views": {"record_views": bool(attacks)},
         }
-        config = make_config(layered(layered(self.settings, own), swept)).resolved(dataset.interactions.n_users)
+        config = make_config(layered(layered(self.settings, own), swept)).resolved(
+            dataset.interactions.n_users, dataset.interactions.n_items
+        )
         return Cell(dataset.name, dataset.digest(), method, kind, epsilon, seed, config, attacks)
 
     def _references(self, dataset: Dataset) -> list[Cell]:
