@@ -208,8 +208,8 @@ class Config(Section):
     views: ViewSettings = ViewSettings()
 
     def resolved(self, users: int, items: int = ITEMS) -> "Config":
-        """The same with every open setting chosen for a data set of that many users and items: the paper's where nothing
-        is noised, a plan that stands the noise with it (`securerec.plan`, `securerec.interaction_plan`).
+        """The same with every open setting chosen for so many users and items: the paper's where nothing is noised, a
+        plan that stands the noise with it (`securerec.plan`, `securerec.interaction_plan`).
 
         Raises ConfigError where settings contradict each other.
         """
