@@ -78,7 +78,7 @@ def test_control_c_says_how_to_go_on(tmp_path: Path, toy: Dataset) -> None:
     process = start("run", *OPTIONS, "--out", tmp_path / "run")
     wait_for(tmp_path / "run" / "server.safetensors", process)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "securerec resume" in output and "Traceback" not in errors
     assert (tmp_path / "run" / "server.safetensors").exists()

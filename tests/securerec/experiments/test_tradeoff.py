@@ -184,7 +184,7 @@ def test_processes_that_are_stopped_or_killed_lose_no_finished_cell(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     if how == signal.SIGINT and process.returncode != 0:
         assert process.returncode == 130, errors.decode()
         assert b"to go on" in errors and b"Traceback" not in errors
