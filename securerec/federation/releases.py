@@ -89,7 +89,9 @@ class Releases:
             attempts += ["forgotten"] * (charged - len(attempts)) + [digest]
         attempt = attempts.index(digest) + 1
         event = self._promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
-        after = (*known, *(() if event in known else (event,)), *self._planned_after(label, known))
+        # the first attempt at each release is what was planned, and fits
+        rest = self._planned_after(label, known) if attempt > 1 else ()
+        after = (*known, *(() if event in known else (event,)), *rest)
         for budget, count in ((settings.epsilon, figure_of(settings)), (settings.local_epsilon, local_epsilon)):
             if budget is not None and count(after, delta=settings.delta).epsilon > budget * (1 + 1e-9):
                 raise PrivacyError(
@@ -99,7 +101,7 @@ class Releases:
         self._folder.write_attempts(label, attempts)
         ledger.append(event)
 
-    def _planned_after(self, label: str, known: Sequence[Event]) -> list[Event]:
+    def _planned_after(self, label: str, known: Sequence[Event]) -> Sequence[Event]:
         """Events of the releases that are planned beside this one and not yet in the ledger."""
         gone = {label, *(event.label.split(",")[0] for event in known)}
         rounds = [("round", f"round {number}") for number in range(1, (self._config.training.rounds or 0) + 1)]
