@@ -13,40 +13,43 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What was read and understood before: a run asks after each round, and only the end of the file is new.
+        self._read, self._known = b"", dict[str, Event]()
 
     def append(self, event: Event) -> None:
         """Add the event. The same one again under its label changes nothing, so a resumed run may repeat itself.
 
         Raises PrivacyError when the label was used for another event, or when the file cannot be understood.
         """
-        events = self.events()
-        for known in events:
-            if known.label == event.label:
-                if known == event:
-                    return
-                raise PrivacyError(
-                    f"{self.path} holds another event under the label {event.label!r}; spent budget is never rewritten"
-                )
-        write_atomic(self.path, "".join(to_json(each) + "\n" for each in (*events, event)).encode())
+        self.events()
+        known = self._known.get(event.label)
+        if known == event:
+            return
+        if known is not None:
+            raise PrivacyError(
+                f"{self.path} holds another event under the label {event.label!r}; spent budget is never rewritten"
+            )
+        write_atomic(self.path, self._read + to_json(event).encode() + b"\n")
 
     def events(self) -> tuple[Event, ...]:
         """All events, oldest first; none when there is no file.
 
         Raises PrivacyError, naming the line, for one that is cut, unknown, malformed, or uses a label again.
         """
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if not content.startswith(self._read):
+            self._read, self._known = b"", {}
         try:
-            text = self.path.read_bytes().decode()
-        except FileNotFoundError:
-            return ()
+            lines = content[len(self._read) :].decode().split("\n")
         except UnicodeDecodeError:
             raise PrivacyError(f"{self.path} is not text; it is not a ledger or it is damaged") from None
-        lines = text.split("\n")
+        events = dict(self._known)
+        first = len(events) + 1
         if lines.pop():
             raise PrivacyError(
-                f"{self.path} line {len(lines) + 1}: the line is cut short, so the ledger cannot be trusted"
+                f"{self.path} line {first + len(lines)}: the line is cut short, so the ledger cannot be trusted"
             )
-        events: dict[str, Event] = {}
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines, start=first):
             try:
                 event = from_json(line)
             except PrivacyError as error:
@@ -54,4 +57,5 @@ class Ledger:
             if event.label in events:
                 raise PrivacyError(f"{self.path} line {number}: the label {event.label!r} is used again")
             events[event.label] = event
+        self._read, self._known = content, events
         return tuple(events.values())

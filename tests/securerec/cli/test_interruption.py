@@ -17,7 +17,7 @@ OPTIONS = [
     "--sampled-negatives",
     "15",
     "--rounds",
-    "400",
+    "200",
     "--seed",
     "3",
     "--protocol",

@@ -189,3 +189,23 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PrivacyError, match="not text"):
         Ledger(path).events()
+
+
+def test_a_file_that_changed_under_its_reader_is_read_anew(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for label in ("a", "b", "c"):
+        ledger.append(Unprotected(label))
+    lines = ledger.path.read_text().splitlines(keepends=True)
+    for kept in (lines[:1], lines[1:], [], [*lines, to_json(Unprotected("d")) + "\n"]):
+        ledger.path.write_text("".join(kept))
+        assert ledger.events() == Ledger(ledger.path).events()
+        assert len(ledger.events()) == len(kept)
+    ledger.path.write_text("".join([*lines, "{"]))
+    for _ in range(2):
+        with pytest.raises(PrivacyError, match="line 4: the line is cut short"):
+            ledger.events()
+    ledger.path.write_text("".join([*lines, lines[1]]))
+    with pytest.raises(PrivacyError, match="line 4: the label 'b' is used again"):
+        ledger.events()
+    ledger.path.unlink()
+    assert ledger.events() == ()
