@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -49,7 +50,8 @@ class Releases:
         if opened is None:
             self.spend(name, name, updates)
             if isinstance(quantiser, FixedPoint) and protocol == "plain":
-                opened = clear_sum(quantiser, updates, self._cohort)
+                streams = partial(self._noise_key.stream, name, 1)
+                opened = clear_sum(quantiser, updates, self._cohort, streams)
             else:
                 open_sum = self.secure_sum(name, name, protocol, pool, table, basis)
                 opened = open_sum(table, updates, 1, record=record is not None)

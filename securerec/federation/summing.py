@@ -1,6 +1,7 @@
 """How a round's updates become one sum of integers: devices, server and decryptors exchange a protocol's messages."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from securerec.federation.pool import DevicePool
 from securerec.federation.spool import Spool
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint
-from securerec.privacy.randomness import NoiseKey
+from securerec.privacy.randomness import KeyStream, NoiseKey
 from securerec.training.cohort import Table
 from securerec.training.updates import Updates
 
@@ -37,14 +38,26 @@ class OpenedSum:
     recorded: NDArray[np.int32] | None = None
 
 
-def clear_sum(quantiser: FixedPoint, updates: Updates, n_clients: int) -> OpenedSum:
-    """The sum of everybody's vectors on the grid, without a protocol: nothing is sent."""
+def clear_sum(
+    quantiser: Quantiser, updates: Updates, n_clients: int, stream_of: Callable[[int], KeyStream], *,
+    record: bool = False,
+) -> OpenedSum:  # fmt: skip
+    """The sum of everybody's privatised vectors, without a protocol: nothing is sent.
+
+    stream_of: a client's stream of noise. record: keep the clients' integers in the result.
+    """
+    clock = time.perf_counter()
     total, saturated = np.zeros(quantiser.dimension, np.int64), 0
+    recorded = np.empty((n_clients, quantiser.dimension), np.int32) if record else None
     for client in range(n_clients):
         rows, delta = updates.of(client)
-        total += quantiser.privatise(rows, delta)
-        saturated += quantiser.saturated(delta)
-    return OpenedSum(total, n_clients, None, saturated)
+        if isinstance(quantiser, FixedPoint):
+            saturated += quantiser.saturated(delta)
+        values = quantiser.privatise(rows, delta, stream_of(client))
+        total += values
+        if recorded is not None:
+            recorded[client] = values
+    return OpenedSum(total, n_clients, None, saturated, {"privatise": time.perf_counter() - clock}, recorded)
 
 
 class SecureSum:

@@ -1,14 +1,10 @@
 """The sum that any protocol would open, added up in this process: no messages, the same integers."""
 
-import time
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from securerec.federation.devices import Quantiser
-from securerec.federation.summing import OpenedSum, SecureSum
+from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.privacy.mechanism import Mechanism
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import Table
 from securerec.training.updates import Updates
@@ -27,20 +23,5 @@ class DirectSum(SecureSum):
         record: bool = False,
     ) -> OpenedSum:  # fmt: skip
         """The exact sum of all clients' privatised updates. record: keep each client's integers in the result."""
-        clock = time.perf_counter()
-        label = f"{self.label} {updates.digest()}"
-        total = np.zeros(self.quantiser.dimension, np.int64)
-        recorded: NDArray[np.int32] | None = None
-        if record:
-            recorded = np.empty((self._cohort, self.quantiser.dimension), np.int32)
-        saturated = 0
-        for client in range(self._cohort):
-            rows, delta = updates.of(client)
-            if not isinstance(self.quantiser, Mechanism):
-                saturated += self.quantiser.saturated(delta)
-            values = self.quantiser.privatise(rows, delta, self._noise_key.stream(label, round_number, client))
-            total += values
-            if recorded is not None:
-                recorded[client] = values
-        seconds = {"privatise": time.perf_counter() - clock}
-        return OpenedSum(total, self._cohort, None, saturated, seconds, recorded)
+        streams = partial(self._noise_key.stream, f"{self.label} {updates.digest()}", round_number)
+        return clear_sum(self.quantiser, updates, self._cohort, streams, record=record)
