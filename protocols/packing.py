@@ -66,6 +66,7 @@ def _pack(values, width, words):  # type: ignore[no-untyped-def]
 
 # In the three that follow, the numbers of `width` bits that begin at bit `first` of data (m,) uint8, which goes on for
 # _REACH bytes from the last one's first. Each returns how many are larger than `largest`. `wide`: beyond _IN_A_WORD.
+# They repeat how a number is read: as an inlined function it made the loops 10 to 18% slower.
 
 
 @njit(cache=True, nogil=True)
