@@ -33,6 +33,8 @@ NO_BROADCAST = bytes(DIGEST_BYTES)
 
 _HEADER = struct.Struct("<4sBBBBBQQ32s16sQ32sQ")
 HEADER_BYTES = _HEADER.size
+_NUMBER, _LENGTH = slice(9, 17), slice(113, 121)
+"""Where in a header the sender's number and the body's length are."""
 
 _LABEL = "frame"
 
@@ -206,8 +208,40 @@ def read_frame(data: bytes | memoryview) -> Frame:
         raise TruncatedError(f"{header} is truncated: it ends {-excess} bytes early.")
     if excess > 0:
         raise LeftoverError(f"{header} is followed by {excess} bytes that do not belong to it.")
+    return _taken_apart(header, data)
+
+
+class Expected:
+    """What all answers of a phase have in common: their header, but for the sender's number and the body's length."""
+
+    def __init__(self, header: Header) -> None:
+        """header: of one such answer, whichever."""
+        self._header = header
+        packed = header.pack()
+        self._before, self._between = packed[: _NUMBER.start], packed[_NUMBER.stop : _LENGTH.start]
+
+    def __repr__(self) -> str:
+        return f"Expected({self._header.kind.name.lower()})"
+
+    def read(self, data: bytes) -> Frame | None:
+        """The frame that `read_frame` would return, at half of the time; None for all that is not exactly expected."""
+        if data[: _NUMBER.start] != self._before or data[_NUMBER.stop : _LENGTH.start] != self._between:
+            return None
+        of = self._header
+        number, length = int.from_bytes(data[_NUMBER], "little"), int.from_bytes(data[_LENGTH], "little")
+        if number > MAX_NUMBER or len(data) != FRAME_BYTES[of.kind] + length:
+            return None
+        sender = Address(of.sender.role, number)
+        header = Header(
+            of.kind, of.protocol, sender, of.recipient, of.setup, of.run_tag, of.round_number, of.broadcast, length
+        )
+        return _taken_apart(header, data)
+
+
+def _taken_apart(header: Header, data: bytes | memoryview) -> Frame:
+    """The frame of these bytes, whose header has been read and whose length is right."""
     view = memoryview(data)
-    digest_at = HEADER_BYTES + length
+    digest_at = HEADER_BYTES + header.body_bytes
     signature_at = digest_at + _DIGEST[header.kind]
     seal_at = signature_at + _SIGNATURE[header.kind]
     return Frame(

@@ -169,6 +169,11 @@ class Streams:
     def _words(self, width: int) -> int:
         return (self.count * width + 63) // 64
 
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where in a body each stream lies."""
+        return tuple(slice(place.start, place.end) for place in self._places)
+
     def zeros(self) -> NDArray[np.uint64]:
         """An array of this layout, all zero."""
         return np.zeros((len(self.moduli), self.count), np.uint64)
@@ -187,7 +192,7 @@ class Streams:
 
         Raises WrongLengthError, ResidueError, LeftoverError (padding bits that are not zero); `into` is then undefined.
         """
-        data = self._checked(body, what)
+        data = self.checked(body, what)
         for stream, row in enumerate(into):
             self._refuse(self._run(_read, data, stream, row), stream, what)
 
@@ -214,7 +219,7 @@ class Streams:
         moduli: tuple[int, ...],
         what: str,
     ) -> None:
-        data = self._checked(body, what)
+        data = self.checked(body, what)
         for stream, (row, modulus) in enumerate(zip(total, moduli, strict=True)):
             bad = self._run(loop, data, stream, row, np.uint64(modulus))
             if bad:
@@ -248,8 +253,8 @@ class Streams:
             start += n_bytes
         return places
 
-    def _checked(self, body: memoryview | bytes, what: str) -> NDArray[np.uint8]:
-        """The body, read only, if its length and padding are right."""
+    def checked(self, body: memoryview | bytes, what: str) -> NDArray[np.uint8]:
+        """The body, read only. Raises WrongLengthError, LeftoverError; its numbers are not looked at."""
         if len(body) != self.n_bytes:
             raise WrongLengthError(f"{what} holds {len(body)} bytes of residues; {self.n_bytes} were expected.")
         data = np.frombuffer(body, np.uint8)

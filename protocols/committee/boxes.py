@@ -8,6 +8,7 @@ an earlier upload: a key encrypts one message, and the nonce of ChaCha20-Poly130
 
 import hmac
 import struct
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -15,13 +16,21 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from protocols.transcript import transcript
 
 _NONCE = bytes(12)
+_PAIR = struct.Struct("<QQQQ")
+"""Client and member between the lengths of the two and of the salt."""
 
 
 def box_key(shared: bytes, *, round_digest: bytes, client: int, member: int, salt: bytes) -> bytes:
     """32 secret bytes. shared: what X25519 gave the two. round_digest: see `wire`. salt: of the client's upload."""
-    info = transcript("committee box", round_digest, struct.pack("<QQ", client, member), salt)
+    info = _head(round_digest) + _PAIR.pack(16, client, member, len(salt)) + salt
     # HKDF-SHA256 of one block. `cryptography` has it too, at twice the time.
     return hmac.digest(hmac.digest(bytes(32), shared, "sha256"), info + b"\1", "sha256")
+
+
+@lru_cache(maxsize=4)
+def _head(round_digest: bytes) -> bytes:
+    """How the transcript of a round's boxes begins: the parts that differ, behind their lengths, are added to it."""
+    return transcript("committee box", round_digest)
 
 
 def close_box(key: bytes, share: bytes) -> bytes:

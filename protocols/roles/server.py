@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.broadcast import SECRET_BYTES, Broadcast, nonce_of
-from protocols.codec import Frame, Kind
+from protocols.codec import Expected, Frame, Kind
 from protocols.errors import (
     DuplicateError,
     PhaseError,
@@ -292,6 +292,11 @@ class ServerRound(ABC):
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._heard: set[Address] = set()
+        number, digest = self.broadcast.round_number, self.broadcast.digest
+        sender, me = Address(phase.party, 0), self.session.me
+        self._expected = Expected(
+            self.session.header(phase.answers, sender, me, 0, round_number=number, broadcast=digest)
+        )
         self._outbox.close()
         if phase.sends is Kind.BROADCAST:
             cohort = (Address("client", client) for client in sorted(self.cohort))
@@ -306,13 +311,16 @@ class ServerRound(ABC):
 
     def _receive(self, message: bytes) -> Address:
         phase = self._phase
-        frame = self.session.read(
-            message,
-            kinds=(phase.answers,),
-            sender_role=phase.party,
-            round_number=self.broadcast.round_number,
-            broadcast=self.broadcast.digest,
-        )
+        frame = self._expected.read(message)
+        if frame is None or frame.header.sender not in self._outbox:
+            # It will be refused, and this says why.
+            frame = self.session.read(
+                message,
+                kinds=(phase.answers,),
+                sender_role=phase.party,
+                round_number=self.broadcast.round_number,
+                broadcast=self.broadcast.digest,
+            )
         sender = frame.header.sender
         if sender not in self._outbox:
             raise UnknownSenderError(f"{frame} was not asked for: {sender} takes no part in this phase.")

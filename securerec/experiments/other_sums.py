@@ -48,7 +48,7 @@ def naive(setting: Setting) -> Cost:
     return Cost(
         NAIVE, "8192 [60,40,40,60] 2^40", setting.length, clients, setting.bits, size, size / (4 * setting.length),
         1000 * statistics.median(times["client"]), 1000 * statistics.median(times["server"]), 1000 * opening,
-        0, int((opened != expected).sum()), None,
+        0.0, 0, int((opened != expected).sum()), None,
     )  # fmt: skip
 
 
@@ -113,5 +113,5 @@ def flower(setting: Setting) -> Cost:
     return Cost(
         FLOWER, f"{clients - 1} neighbours 2^32", setting.length, clients, setting.bits, size,
         size / (4 * setting.length), 1000 * statistics.median(times["client"]),
-        1000 * statistics.median(times["server"]), 1000 * opening, 0, int((opened != expected).sum()), None,
+        1000 * statistics.median(times["server"]), 1000 * opening, 0.0, 0, int((opened != expected).sum()), None,
     )  # fmt: skip

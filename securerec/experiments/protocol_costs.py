@@ -149,6 +149,7 @@ def _play_server(
     clients = [address for address in sent if address.role == "client"]
     decryptors = [address for address in sent if address.role == "decryptor"]
     upload = max(sent[address] for address in clients)
+    slowest = max((spent[address] for address in decryptors), default=0.0)
     return Cost(
         setting.protocol,
         server.parameters,
@@ -159,7 +160,8 @@ def _play_server(
         upload / (4 * setting.length),
         1000 * statistics.median(spent[address] for address in clients),
         1000 * receiving / setting.clients,
-        1000 * (opening + max((spent[address] for address in decryptors), default=0.0)),
+        1000 * (opening + slowest),
+        1000 * slowest,
         max((got[address] + sent[address] for address in decryptors), default=0),
         int((result.values != expected).sum()),
         None,

@@ -51,8 +51,9 @@ class Cost:
     """One row. upload_bytes: all that one client sends in a round, the largest; expansion: over 4 bytes a value.
 
     client_ms: all of one client's work, median; server_ms: a client's share of receiving; opening_ms: from the last
-    upload to the sum, the server's and the slowest decryptor's work; decryptor_bytes: what one decryptor gets and
-    sends; wrong: values that differ from the plain sum; peak_mb: how much the server's memory grew at its peak.
+    upload to the sum, the server's and the slowest decryptor's work; decryptor_ms: the latter alone; decryptor_bytes:
+    what one decryptor gets and sends; wrong: values that differ from the plain sum; peak_mb: how much the server's
+    memory grew at its peak.
     """
 
     protocol: str
@@ -65,6 +66,7 @@ class Cost:
     client_ms: float
     server_ms: float
     opening_ms: float
+    decryptor_ms: float
     decryptor_bytes: int
     wrong: int
     peak_mb: float | None
