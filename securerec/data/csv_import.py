@@ -1,11 +1,7 @@
 """A data set from a CSV file with named columns, read line by line, with one clear error for each kind of bad row."""
 
-import codecs
-import csv
-import difflib
 import math
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securerec.data.cache import canonical_name
+from securerec.data.csv_rows import check_delimiter, check_fields, identifier, number, position, records
 from securerec.data.dataset import BY_ROW, BY_TIMESTAMP, Dataset
 from securerec.data.interactions import Interactions, chronological
+from securerec.data.text_rows import clean_title
 from securerec.errors import DataError
 
 MOST_ROWS = 50_000_000
-MOST_LINE_BYTES = 1 << 20
-MOST_FIELD_CHARACTERS = 1 << 17
-MOST_ID_CHARACTERS = 256
-_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,7 @@ def import_csv(path: Path, name: str, columns: Columns, *, delimiter: str = ",")
     Raises DataError at the first bad row: its line number, what is wrong with it and how to put it right.
     """
     name = canonical_name(name)
-    if len(delimiter) != 1 or delimiter in '"\r\n\0':
-        raise DataError(f"--delimiter must be one character other than a quote or line end, not {delimiter!r}")
+    check_delimiter(delimiter)
     try:
         with path.open("rb") as file:
             table = _read(file, path.name, columns, delimiter)
@@ -97,38 +90,34 @@ class _Table:
 
 
 def _read(file: BinaryIO, file_name: str, columns: Columns, delimiter: str) -> _Table:
-    reader = _records(file, delimiter)
+    reader = records(file, delimiter)
     first = next(reader, None)
     if first is None:
         raise DataError(f"{file_name} is empty: the first line must name the columns")
     header = [name.strip() for name in first[1]]
-    user_at, item_at = _position(header, columns.user), _position(header, columns.item)
-    rating_at = None if columns.rating is None else _position(header, columns.rating)
-    time_at = None if columns.timestamp is None else _position(header, columns.timestamp)
-    title_at = None if columns.title is None else _position(header, columns.title)
+    user_at, item_at = position(header, columns.user), position(header, columns.item)
+    rating_at = None if columns.rating is None else position(header, columns.rating)
+    time_at = None if columns.timestamp is None else position(header, columns.timestamp)
+    title_at = None if columns.title is None else position(header, columns.title)
     table = _Table()
-    clock = _Clock(columns.timestamp or "")
+    clock = Clock(columns.timestamp or "")
     for line, fields in reader:
-        if len(fields) != len(header):
-            raise DataError(
-                f"line {line}: {len(fields)} fields where the header names {len(header)}: quote fields that contain "
-                f"{delimiter!r}, or set --delimiter"
-            )
+        check_fields(header, fields, line, delimiter)
         if len(table.user_numbers) == MOST_ROWS:
             raise DataError(f"line {line}: more than {MOST_ROWS} rows: import a part of the file")
-        user = _identifier(fields[user_at], columns.user, line)
-        item = _identifier(fields[item_at], columns.item, line)
-        number = table.items.setdefault(item, len(table.items))
+        user = identifier(fields[user_at], columns.user, line)
+        item = identifier(fields[item_at], columns.item, line)
+        nth_item = table.items.setdefault(item, len(table.items))
         table.user_numbers.append(table.users.setdefault(user, len(table.users)))
-        table.item_numbers.append(number)
+        table.item_numbers.append(nth_item)
         if rating_at is not None:
             table.ratings.append(_rating(fields[rating_at], columns.rating or "", line))
         if time_at is not None:
             table.times.append(clock.read(fields[time_at], line))
-        if title_at is not None and number not in table.titles:
-            title = " ".join(fields[title_at].split()).translate(_CONTROL)
+        if title_at is not None and nth_item not in table.titles:
+            title = clean_title(fields[title_at])
             if title:
-                table.titles[number] = title
+                table.titles[nth_item] = title
     if not table.user_numbers:
         raise DataError(f"{file_name} has a header but no rows: nothing to import")
     return table
@@ -183,99 +172,9 @@ def _renumber(
     return tuple(ids[number] for number in kept), renumbered.astype(np.int64)
 
 
-def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the number of its first line; blank lines are left out."""
-    reader = csv.reader(_text_lines(file), delimiter=delimiter, strict=True)
-    previous = csv.field_size_limit(MOST_FIELD_CHARACTERS)
-    try:
-        while True:
-            start = reader.line_num + 1
-            try:
-                record = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise _csv_error(start, str(error)) from None
-            if record:
-                yield start, record
-    finally:
-        csv.field_size_limit(previous)
-
-
-def _csv_error(line: int, message: str) -> DataError:
-    if "field limit" in message:
-        return DataError(
-            f"line {line}: a field has more than {MOST_FIELD_CHARACTERS} characters: shorten it, or close an open quote"
-        )
-    if "unexpected end" in message:
-        return DataError(
-            f"line {line}: a quote opened in this row is never closed: close it, or double quotes in the text"
-        )
-    if "new-line" in message:
-        return DataError(f"line {line}: a bare carriage return: save the file with line ends of Unix or Windows")
-    return DataError(f"line {line}: not well-formed CSV ({message}): double any quote inside a quoted field")
-
-
-def _text_lines(file: BinaryIO) -> Iterator[str]:
-    number = 0
-    while raw := file.readline(MOST_LINE_BYTES + 1):
-        number += 1
-        if len(raw) > MOST_LINE_BYTES:
-            raise DataError(f"line {number}: longer than {MOST_LINE_BYTES} bytes: is this a CSV file with line ends?")
-        if number == 1:
-            if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise DataError("line 1: the file is UTF-16: save it as UTF-8")
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        if b"\0" in raw:
-            raise DataError(
-                f"line {number}: a NUL byte: the file is not text, or is damaged; export it again as UTF-8 CSV"
-            )
-        try:
-            yield raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"line {number}: byte {error.start + 1} is not UTF-8: save the file as UTF-8 (for example "
-                "iconv -f latin1 -t utf-8)"
-            ) from None
-
-
-def _position(header: list[str], name: str) -> int:
-    count = header.count(name)
-    if count == 1:
-        return header.index(name)
-    if count > 1:
-        raise DataError(f"header: {count} columns are called {name!r}: rename all but one")
-    near = difflib.get_close_matches(name, header, n=1, cutoff=0.4)
-    if near:
-        raise DataError(f"header: no column {name!r}: did you mean {near[0]!r}?")
-    shown = ", ".join(repr(column[:40]) for column in header[:10])
-    raise DataError(f"header: no column {name!r}: the file has {shown}; is --delimiter right?")
-
-
-def _identifier(field: str, column: str, line: int) -> str:
-    value = field.strip()
-    if not value:
-        raise DataError(f"line {line}: {column} is empty: fill it in or delete the row")
-    if len(value) > MOST_ID_CHARACTERS:
-        raise DataError(f"line {line}: {column} has {len(value)} characters, at most {MOST_ID_CHARACTERS}: shorten it")
-    if value.translate(_CONTROL) != value:
-        raise DataError(f"line {line}: {column} contains a control character: remove it")
-    return value
-
-
-def _number(text: str) -> float | None:
-    # float() also takes 1_000 and digits of other scripts, which are more likely mistakes than numbers.
-    if "_" in text or not text.isascii():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _rating(field: str, column: str, line: int) -> float:
     text = field.strip()
-    value = _number(text)
+    value = number(text)
     if value is None:
         raise DataError(f"line {line}: {column} is {text[:40]!r}, not a number: write it like 3.5, or delete the row")
     if not math.isfinite(value):
@@ -283,7 +182,7 @@ def _rating(field: str, column: str, line: int) -> float:
     return value
 
 
-class _Clock:
+class Clock:
     """Reads timestamps, all of the kind that the first one had."""
 
     def __init__(self, column: str) -> None:
@@ -292,7 +191,7 @@ class _Clock:
 
     def read(self, field: str, line: int) -> float:
         text = field.strip()
-        value = _number(text)
+        value = number(text)
         date = value is None
         if value is None:
             try:

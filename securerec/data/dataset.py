@@ -13,6 +13,9 @@ from securerec.data.interactions import Interactions
 from securerec.errors import DataError
 
 BY_TIMESTAMP = "by timestamp; equal timestamps keep the source's row order"
+BY_TIMESTAMP_THEN_IDENTIFIER = (
+    "by timestamp; of equal timestamps the higher item identifier counts as older, as in the published split"
+)
 BY_ROW = "by the source's row order, which has no timestamps"
 _MOST_IDS_FOR_A_HINT = 50_000
 
@@ -66,6 +69,11 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset(name={self.name!r}, {self.interactions!r})"
+
+    @cached_property
+    def has_repeats(self) -> bool:
+        """Whether some user has the same item more than once, so that a held-out pair may be in training too."""
+        return self.interactions.pairs().size != self.interactions.n_interactions
 
     @cached_property
     def _index_of_user(self) -> dict[str, int]:

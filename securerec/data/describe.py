@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from securerec.data.dataset import Dataset
+from securerec.data.splits import ABSENT, leave_one_out
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 Figures = dict[str, object]
@@ -29,6 +30,7 @@ def describe(dataset: Dataset, *, most: int = 10) -> Figures:
         "density": interactions.pairs().size / cells if cells else None,
         "per_user": {f"{q:g}": float(np.quantile(counts, q)) for q in QUANTILES} if counts.size else None,
         "users_without_held_out_item": int(np.count_nonzero(counts < 3)),
+        "repeats": repeats(dataset),
         "order": dataset.tie_rule,
         "held_out_by_tie_rule": tie_shares(dataset),
         "popular": [
@@ -50,6 +52,31 @@ def describe(dataset: Dataset, *, most: int = 10) -> Figures:
         "licence": dataset.licence,
         "source": dataset.source,
         "digest": dataset.digest(),
+    }
+
+
+def repeats(dataset: Dataset) -> dict[str, object] | None:
+    """What repeats of the same user and item mean, with a `warning` sentence; None when there are none.
+
+    `test_in_training` counts the users, among those `with_held_out_item`, whose held-out item is among their training
+    items too.
+    """
+    if not dataset.has_repeats:
+        return None
+    split = leave_one_out(dataset.interactions)
+    evaluated = np.flatnonzero(split.test != ABSENT)
+    known = sum(int(split.test[user]) in split.train.of(user) for user in evaluated.tolist())
+    pairs = dataset.interactions.pairs().size
+    warning = (
+        f"Repeats: {dataset.interactions.n_interactions:,} interactions are {pairs:,} distinct pairs of user and item, "
+        f"and the held-out pair of {known:,} of {evaluated.size:,} users is in training too. Figures on it are "
+        "only for comparison with others under the protocol published."
+    )
+    return {
+        "distinct_pairs": pairs,
+        "with_held_out_item": int(evaluated.size),
+        "test_in_training": known,
+        "warning": warning,
     }
 
 

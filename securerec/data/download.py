@@ -1,4 +1,4 @@
-"""Bytes from the outside world, under limits of size and time: an https address, a wheel, members of a zip file."""
+"""Bytes from the outside world, under limits of size and time: an https address, a wheel, what a zip or gzip holds."""
 
 import importlib.util
 import io
@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -94,3 +95,20 @@ def members(archive: bytes, names: Sequence[str], *, most_bytes: int) -> list[by
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
         raise DataError(f"the archive is damaged ({error})") from None
     return contents
+
+
+def gunzip(file: str, content: bytes, *, most_bytes: int) -> bytes:
+    """What a gzip file of one member, called `file` in errors, holds.
+
+    Raises DataError when it is damaged, cut short or followed by something, or unpacks to more than `most_bytes`.
+    """
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = stream.decompress(content, most_bytes + 1)
+    except zlib.error as error:
+        raise DataError(f"{file} is damaged ({error})") from None
+    if len(unpacked) > most_bytes:
+        raise DataError(f"{file} unpacks to more than the {most_bytes} bytes expected at most")
+    if not stream.eof or stream.unused_data:
+        raise DataError(f"{file} is damaged ({'something follows its end' if stream.eof else 'it is cut short'})")
+    return unpacked

@@ -23,15 +23,19 @@ def files_at(path: Path, *, most_bytes: int) -> Files:
         raise DataError(f"{path} is missing: give the folder or the zip file that holds the data set's files")
     if path.is_dir():
         return {entry.name: partial(_read, entry, most_bytes) for entry in _entries(path) if entry.is_file()}
-    neither = DataError(f"{path} is neither a folder nor a whole zip file: give one that holds the data set's files")
-    if not path.is_file():
-        raise neither
-    archive = _read(path, most_bytes)
+    found = files_in(_read(path, most_bytes), most_bytes=most_bytes) if path.is_file() else None
+    if found is None:
+        raise DataError(f"{path} is neither a folder nor a whole zip file: give one that holds the data set's files")
+    return found
+
+
+def files_in(archive: bytes, *, most_bytes: int) -> Files | None:
+    """The files in a zip file's bytes, as `files_at` gives them; None when they are no zip file."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             members = [name for name in opened.namelist() if not name.endswith("/")]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
-        raise neither from None
+        return None
     by_name: dict[str, list[str]] = {}
     for member in members:
         by_name.setdefault(PurePosixPath(member).name, []).append(member)

@@ -11,16 +11,8 @@ from numpy.typing import NDArray
 
 from securerec.data.dataset import BY_TIMESTAMP, Dataset
 from securerec.data.interactions import Interactions, chronological
-from securerec.data.movielens_text import (
-    AGAIN,
-    LICENCE,
-    Film,
-    genre_table,
-    positions,
-    rating_rows,
-    text_lines,
-    titles_and_years,
-)
+from securerec.data.movielens_text import LICENCE, Film, genre_table, positions, rating_rows, titles_and_years
+from securerec.data.text_rows import AGAIN, text_lines
 from securerec.errors import DataError
 
 NAME = "ml-100k"

@@ -16,16 +16,8 @@ from securerec.data import npz
 from securerec.data.dataset import BY_ROW, BY_TIMESTAMP, Dataset
 from securerec.data.interactions import Interactions, chronological
 from securerec.data.movielens import GENRES as _GENRES_OF_100K
-from securerec.data.movielens_text import (
-    AGAIN,
-    LICENCE,
-    Film,
-    genre_table,
-    positions,
-    rating_rows,
-    text_lines,
-    titles_and_years,
-)
+from securerec.data.movielens_text import LICENCE, Film, genre_table, positions, rating_rows, titles_and_years
+from securerec.data.text_rows import AGAIN, text_lines
 from securerec.errors import DataError
 
 NAME = "ml-1m"

@@ -1,19 +1,17 @@
-"""What the text files of all MovieLens releases share: lines of fields, rows of numbers, titles that end in a year."""
+"""What the text files of all MovieLens releases share: rows of ratings, titles that end in a year, genres."""
 
-import io
 import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from securerec.data.text_rows import AGAIN, whole_numbers
 from securerec.errors import DataError
 
 LICENCE = "MovieLens: research use only, no redistribution without permission, no commercial use"
-AGAIN = "fetch the data set again"
 RATING_COLUMNS = 4
 _TITLE_WITH_YEAR = re.compile(r"(?P<title>.+?) ?\((?P<year>\d{4})\)(?: \(V\))?")
-_WHOLE = re.compile(rb"[+-]?\d{1,18}")
 
 
 @dataclass(frozen=True)
@@ -25,43 +23,12 @@ class Film:
     genres: frozenset[str]
 
 
-def text_lines(file: str, content: bytes, encoding: str, separator: str, n_fields: int) -> list[tuple[int, list[str]]]:
-    """The non-empty lines as `(line number, fields)`. Raises DataError that names the file and the bad line."""
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not {encoding} text (byte {error.start}); {AGAIN}") from None
-    lines = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        fields = line.rstrip("\r").split(separator)
-        if fields == [""]:
-            continue
-        if len(fields) != n_fields:
-            raise DataError(f"{file}, line {number}: {len(fields)} fields, expected {n_fields}; {AGAIN}")
-        lines.append((number, fields))
-    return lines
-
-
 def rating_rows(file: str, content: bytes, separator: bytes, *, first_line: int = 1) -> NDArray[np.int64]:
     """Rows of user, item, rating, unix seconds: `(n_rows, 4) int64`.
 
     `first_line` is the number of the content's first line in the file. Raises DataError that names the file and line.
     """
-    if not content.strip():
-        raise DataError(f"{file} is empty; {AGAIN}")
-    # loadtxt takes one character between fields; no byte that can stand in a row of numbers is lost by the exchange.
-    text = content if separator == b"\t" else content.replace(b"\t", b"?").replace(separator, b"\t")
-    try:
-        rows = np.loadtxt(io.BytesIO(text), dtype=np.int64, delimiter="\t", comments=None, ndmin=2)
-        if rows.shape[1] == RATING_COLUMNS:
-            return rows
-    except ValueError:
-        pass
-    for number, line in enumerate(content.split(b"\n"), start=first_line):
-        fields = line.strip(b"\r ").split(separator)
-        if fields != [b""] and not (len(fields) == RATING_COLUMNS and all(map(_WHOLE.fullmatch, fields))):
-            raise DataError(f"{file}, line {number}: not {RATING_COLUMNS} whole numbers; {AGAIN}")
-    raise DataError(f"{file} does not hold whole numbers in {RATING_COLUMNS} columns; {AGAIN}")
+    return whole_numbers(file, content, separator, RATING_COLUMNS, first_line=first_line)
 
 
 def titles_and_years(films: list[Film]) -> tuple[tuple[str, ...], NDArray[np.int16]]:

@@ -3,10 +3,10 @@
 import difflib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from securerec.data import cache, movielens_1m, origins
+from securerec.data import amazon_video, cache, lastfm, origins
 from securerec.data.dataset import Dataset
 from securerec.data.local_files import Files, files_at
 from securerec.data.movielens_text import LICENCE
@@ -29,7 +29,8 @@ class Known:
 
     `digest` pins its content (`Dataset.content_digest`). Where a data set is published in two forms of which only one
     has timestamps, `digest` pins the one without, and `unordered_digest` what any form with timestamps must agree on.
-    `from_files` reads it from files on disk.
+    `from_files` reads it from files on disk. Where only some of its sources have titles, `titles_pinned` is False, and
+    `digest` is that of the data set with identifiers for titles. `has_repeats` is `Dataset.has_repeats`.
     """
 
     name: str
@@ -42,11 +43,15 @@ class Known:
     origins: tuple[Origin, ...]
     from_files: Callable[[Files], Dataset] | None = None
     unordered_digest: str | None = None
+    titles_pinned: bool = True
+    has_repeats: bool = False
 
     def is_published(self, dataset: Dataset) -> bool:
         """Whether this is the data set as published, in one of its forms."""
         if self.unordered_digest is not None and dataset.timestamps is not None:
             return dataset.unordered_digest() == self.unordered_digest
+        if not self.titles_pinned:
+            dataset = replace(dataset, titles=dataset.item_ids)
         return dataset.content_digest() == self.digest
 
 
@@ -77,6 +82,42 @@ REGISTRY: dict[str, Known] = {
         from_files=origins.ml_1m_from_files,
         unordered_digest="3b0f36b292e2be6731c97f239c9134d78a4a8cefecf4e3af3c74e8b0ce788641",
     ),
+    lastfm.PAIRS: Known(
+        name=lastfm.PAIRS,
+        title="Last.fm 2K: artists that users tagged, 2005 to 2011, each pair once",
+        licence=lastfm.LICENCE,
+        users=1600,
+        items=12_454,
+        interactions=70_508,
+        digest="bc5cd0f50c71fa759dbc5a59f04db204f4996cef238a47fc133405fd438dcc0f",
+        origins=(Origin("GroupLens", origins.lastfm_pairs_from_grouplens),),
+        from_files=origins.lastfm_pairs_from_files,
+        titles_pinned=False,
+    ),
+    lastfm.TAGS: Known(
+        name=lastfm.TAGS,
+        title="Last.fm 2K: every tag assignment, so with repeats of the same user and artist",
+        licence=lastfm.LICENCE,
+        users=1600,
+        items=12_454,
+        interactions=185_650,
+        digest="150f7ba79b292536d8bd1ecc8885fd7dacf6a32b2c5b996fe653b4905740d9af",
+        origins=(Origin("GroupLens", origins.lastfm_tags_from_grouplens),),
+        from_files=origins.lastfm_tags_from_files,
+        titles_pinned=False,
+        has_repeats=True,
+    ),
+    amazon_video.NAME: Known(
+        name=amazon_video.NAME,
+        title="Amazon Instant Video: ratings of products, 2000 to 2014",
+        licence=amazon_video.LICENCE,
+        users=8072,
+        items=11_830,
+        interactions=63_836,
+        digest="fdf8a4d654409842b53c710738440cf726c0d741c7fb0a10de07c74a2d0f3ed4",
+        origins=(Origin("SNAP", origins.amazon_video_from_snap),),
+        from_files=origins.amazon_video_from_files,
+    ),
 }
 
 
@@ -95,7 +136,8 @@ def read_stored(name: str) -> Dataset:
     name = cache.canonical_name(name)
     known = REGISTRY.get(name)
     if known is None:
-        return cache.load_dataset(name, remedy=f"import it again (securerec data import FILE --name {name})")
+        remedy = f"import it again (securerec data import FILE --name {name}), or synthesize it again"
+        return cache.load_dataset(name, remedy=remedy)
     remedy = f"fetch it again (securerec data fetch {name})"
     dataset = cache.load_dataset(name, remedy=remedy)
     if not known.is_published(dataset):
@@ -137,7 +179,7 @@ def fetch_from(name: str, path: Path, *, notify: Notify = to_stderr) -> Dataset:
     if known.from_files is None:
         raise DataError(f"{known.name} cannot be read from files: fetch it without --from")
     notify(f"{known.name}: licence: {known.licence}")
-    files = files_at(path, most_bytes=movielens_1m.MOST_FILE_BYTES)
+    files = files_at(path, most_bytes=origins.MOST_FILE_BYTES)
     try:
         dataset = _checked(known, known.from_files(files))
     except DataError as error:

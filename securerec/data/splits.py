@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from securerec.data.interactions import Interactions
@@ -70,8 +71,7 @@ def draw_candidates(
     if negatives < 1:
         raise ValueError(f"negatives must be at least 1, not {negatives}")
     users = np.flatnonzero(split.test != ABSENT)
-    pairs = interactions.pairs()
-    touched = np.bincount(pairs // max(interactions.n_items, 1), minlength=interactions.n_users)
+    touched = np.bincount(interactions.pairs() // max(interactions.n_items, 1), minlength=interactions.n_users)
     untouched = interactions.n_items - touched[users]
     width = min(negatives, int(untouched.min(initial=negatives)))
     if width < 1:
@@ -80,7 +80,7 @@ def draw_candidates(
             "left to rank a held-out item against: remove that user or add items"
         )
     wanted = np.minimum(2 * width, untouched)
-    drawn = _draw_untouched(users, wanted, 2 * width, pairs, interactions.n_items, rng)
+    drawn = _draw_untouched(users, wanted, 2 * width, interactions, rng)
     result = np.full((2, interactions.n_users, 1 + width), ABSENT, dtype=np.int32)
     result[0, users, 0], result[1, users, 0] = split.validation[users], split.test[users]
     columns = np.arange(width)
@@ -93,11 +93,10 @@ def _draw_untouched(
     users: NDArray[np.int64],
     wanted: NDArray[np.int64],
     most: int,
-    pairs: NDArray[np.int64],
-    n_items: int,
+    interactions: Interactions,
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """For each user, `wanted` items outside its pairs in uniformly random order, -1 beyond: `(users, most)`.
+    """For each user, `wanted` items that it never touched in uniformly random order, -1 beyond: `(users, most)`.
 
     A stream of uniform items, stripped of touched items and of repeats, is a draw without replacement. Users whose
     stream runs dry get a fresh permutation of their untouched items instead: whether it ran dry depends only on how
@@ -107,26 +106,34 @@ def _draw_untouched(
     length = 2 * most
     at_once = max(1, _CELLS_AT_ONCE // length)
     for start in range(0, users.size, at_once):
-        chunk = users[start : start + at_once]
+        chunk, wish = users[start : start + at_once], wanted[start : start + at_once]
         block = drawn[start : start + at_once]
-        stream = rng.integers(n_items, size=(chunk.size, length)) + chunk[:, None] * n_items
-        keys, first = np.unique(stream, return_index=True)
-        first = np.sort(first[~_contains(pairs, keys)])
-        rows = first // length
-        kept = np.bincount(rows, minlength=chunk.size)
-        rank = np.arange(first.size) - np.repeat(np.cumsum(kept) - kept, kept)
-        fits = rank < wanted[start : start + at_once][rows]
-        block[rows[fits], rank[fits]] = stream.ravel()[first[fits]] % n_items
-        for row in np.flatnonzero(kept < wanted[start : start + at_once]):
-            low, high = np.searchsorted(pairs, [chunk[row] * n_items, (chunk[row] + 1) * n_items])
-            free = np.ones(n_items, dtype=bool)
-            free[pairs[low:high] - chunk[row] * n_items] = False
+        stream = rng.integers(interactions.n_items, size=(chunk.size, length))
+        complete = _strip(stream, chunk, wish, interactions.offsets, interactions.items, interactions.n_items, block)
+        for row in np.flatnonzero(~complete):
+            free = np.ones(interactions.n_items, dtype=bool)
+            free[interactions.of(int(chunk[row]))] = False
             block[row] = ABSENT
-            block[row, : wanted[start + row]] = rng.permutation(np.flatnonzero(free))[: wanted[start + row]]
+            block[row, : wish[row]] = rng.permutation(np.flatnonzero(free))[: wish[row]]
     return drawn
 
 
-def _contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of `keys` are in the sorted array."""
-    at = np.searchsorted(sorted_keys, keys)
-    return sorted_keys[np.minimum(at, sorted_keys.size - 1)] == keys if sorted_keys.size else np.zeros(keys.size, bool)
+@njit(cache=True, nogil=True)
+def _strip(
+    stream: NDArray[np.int64], users: NDArray[np.int64], wanted: NDArray[np.int64], offsets: NDArray[np.int64],
+    items: NDArray[np.int32], n_items: int, drawn: NDArray[np.int32],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Write the first `wanted` items of each user's stream that it neither touched nor met before; which got all."""
+    complete = np.zeros(users.size, np.bool_)
+    barred_for = np.full(n_items, -1, np.int64)
+    for row in range(users.size):
+        for place in range(offsets[users[row]], offsets[users[row] + 1]):
+            barred_for[items[place]] = row
+        found = 0
+        for item in stream[row]:
+            if found < wanted[row] and barred_for[item] != row:
+                barred_for[item] = row
+                drawn[row, found] = item
+                found += 1
+        complete[row] = found == wanted[row]
+    return complete

@@ -9,6 +9,7 @@ from securerec.cli.data import app
 from securerec.cli.output import emit
 from securerec.data import cache, sources
 from securerec.data.dataset import Dataset
+from securerec.data.interactions import Interactions
 from securerec.data.local_files import Files
 from securerec.data.sources import Known, Origin
 from securerec.errors import ConfigError, DataError
@@ -36,10 +37,14 @@ def test_an_imported_file_is_listed_described_and_loaded_by_name(events: Path) -
     assert "use it with --dataset my-events" in " ".join(shown.split())
     listed = json.loads(run("list", "--json", "-").stdout)["datasets"]
     assert [(row["name"], row["state"]) for row in listed] == [
+        ("amazon-video", "can be fetched"),
+        ("lastfm-2k", "can be fetched"),
+        ("lastfm-2k-tags", "can be fetched"),
         ("ml-100k", "can be fetched"),
         ("ml-1m", "can be fetched"),
         ("my-events", "imported"),
     ]
+    assert [row["name"] for row in listed if row["has_repeats"]] == ["lastfm-2k-tags"]
     figures = json.loads(run("describe", "MY-EVENTS", "--json", "-").stdout)
     assert (figures["users"], figures["items"], figures["interactions"]) == (5, 11, 30)
     assert sources.load("my-events").interactions.n_interactions == 30
@@ -72,6 +77,65 @@ def test_a_bad_row_stores_nothing(events: Path) -> None:
     with pytest.raises(DataError, match="line 32: what is empty"):
         run("import", str(events), *IMPORT)
     assert cache.stored_names() == []
+
+
+def test_import_takes_what_is_known_of_items_and_users_from_files_beside(events: Path) -> None:
+    (events.parent / "films.csv").write_text("item,title,year,genres\ni0,One,1999,Drama|War\ni1,Two,,War\ngone,x,1,x\n")
+    (events.parent / "people.csv").write_text("user,gender\nu1,F\nu2,M\n")
+    extra = ["--items", str(events.parent / "films.csv"), "--users", str(events.parent / "people.csv")]
+    result = run("import", str(events), *IMPORT, *extra, "--name", "e", "--json", "-")
+    figures = json.loads(result.stdout)
+    assert (figures["items_not_described"], figures["users_not_described"]) == (9, 3)
+    shown = " ".join(result.stderr.split())
+    assert "films.csv describes 2 items, and not 9. 1 of its rows describe items without interactions" in shown
+    described = json.loads(run("describe", "e", "--json", "-").stdout)
+    assert described["genres"] == {"Drama": 1, "War": 2}
+    assert described["user_attributes"]["gender"]["distinct"] == 3
+    (events.parent / "people.csv").write_text("user,gender\nu1\n")
+    with pytest.raises(DataError, match="people.csv, line 2: 1 fields"):
+        run("import", str(events), *IMPORT, *extra, "--name", "e", "--replace")
+    assert sources.load("e").genre_names == ("Drama", "War")
+
+
+WORLD = ["--users", "40", "--items", "60", "--interactions", "400"]
+
+
+def test_a_synthesized_world_has_the_size_asked_for_and_the_same_seed_gives_the_same() -> None:
+    figures = json.loads(run("synthesize", *WORLD, "--seed", "7", "--name", "W", "--json", "-").stdout)
+    assert (figures["name"], figures["users"], figures["items"], figures["interactions"]) == ("w", 40, 60, 400)
+    assert Path(figures["file"]).stat().st_size == figures["bytes"] and not figures["has_repeats"]
+    run("synthesize", *WORLD, "--seed", "7", "--name", "again")
+    run("synthesize", *WORLD, "--seed", "8", "--name", "other")
+    again, other = sources.load("again").digest(), sources.load("other").digest()
+    assert sources.load("w").digest() == again != other
+    listed = json.loads(run("list", "--json", "-").stdout)["datasets"]
+    assert next(row["state"] for row in listed if row["name"] == "w") == "synthesized"
+    assert sources.load("w").source.endswith("400 interactions, seed 7")
+
+
+def test_synthesize_never_replaces_silently_nor_takes_a_known_name() -> None:
+    run("synthesize", *WORLD)
+    with pytest.raises(DataError, match="a data set synthetic is stored already"):
+        run("synthesize", *WORLD)
+    run("synthesize", *WORLD, "--replace")
+    with pytest.raises(DataError, match="ml-1m is the name of a data set that is fetched"):
+        run("synthesize", *WORLD, "--name", "ML-1M")
+    with pytest.raises(DataError, match="--interactions must be at most"):
+        run("synthesize", *WORLD[:4], "--interactions", str(10**12), "--name", "huge")
+
+
+def test_repeats_are_named_wherever_a_data_set_is_shown(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = replace(small, interactions=Interactions.from_lists([[0, 1, 3, 0], [3, 2], [1, 0, 3]], n_items=5))
+    entry = Known("small", "Small", "free", 3, 5, 9, again.content_digest(), (Origin("here", lambda: again),))
+    monkeypatch.setitem(sources.REGISTRY, "small", replace(entry, has_repeats=True))
+    assert "can be fetched, with repeats" in " ".join(
+        CliRunner().invoke(app, ["list"], env={"COLUMNS": "200"}).stdout.split()
+    )
+    for command in ("fetch", "describe"):
+        shown = " ".join(run(command, "small").stdout.replace("│", " ").split())
+        assert "9 interactions are 8 distinct pairs of user and item" in shown
+        assert "the held-out pair of 1 of 2 users is in training too" in shown
+    assert "fetched, with repeats" in " ".join(CliRunner().invoke(app, ["list"], env={"COLUMNS": "200"}).stdout.split())
 
 
 def test_tabs_can_be_named(events: Path) -> None:
@@ -117,7 +181,7 @@ def test_describe_shows_hostile_titles_as_plain_text(tmp_path: Path) -> None:
     assert "[red]title 1[/red]" in run("describe", "t").stdout
 
 
-@pytest.mark.parametrize("command", ["list", "fetch", "describe", "import"])
+@pytest.mark.parametrize("command", ["list", "fetch", "describe", "import", "synthesize"])
 def test_every_command_has_help(command: str) -> None:
     shown = run(command, "--help").stdout
     assert "--json" in shown and "Usage" in shown

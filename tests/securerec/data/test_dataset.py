@@ -40,6 +40,12 @@ def test_unordered_digest_forgets_order_and_times_and_nothing_else(small) -> Non
     assert len({dataset.unordered_digest() for dataset in (small, *others)}) == 6
 
 
+def test_repeats_are_found_within_a_user_only(small) -> None:
+    assert not small.has_repeats
+    lists = [[0, 1, 2, 0], [3, 2], [1, 0, 3]]
+    assert replace(small, interactions=Interactions.from_lists(lists, n_items=5)).has_repeats
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from securerec.data.describe import describe, tie_shares
+from securerec.data.interactions import Interactions
 
 
 def test_figures_are_those_counted_by_hand(small) -> None:
@@ -19,6 +20,17 @@ def test_figures_are_those_counted_by_hand(small) -> None:
     ]
     assert figures["user_attributes"]["gender"] == {"distinct": 2, "common": {"F": 2, "M": 1}}
     json.dumps(figures, allow_nan=False)
+
+
+def test_repeats_tell_how_many_held_out_pairs_are_in_training(small) -> None:
+    """Ann's newest item is her oldest too; Cleo's second newest is, which is not what her test is on."""
+    lists = [[0, 1, 2, 0], [3, 3], [1, 1, 3]]
+    again = replace(small, interactions=Interactions.from_lists(lists, n_items=5))
+    found = describe(again)["repeats"]
+    assert (found["distinct_pairs"], found["with_held_out_item"], found["test_in_training"]) == (6, 2, 1)
+    assert "the held-out pair of 1 of 2 users is in training too" in found["warning"]
+    assert "only for comparison with others under the protocol published" in found["warning"]
+    assert describe(small)["repeats"] is None
 
 
 def test_ties_at_the_cut_are_counted(small) -> None:

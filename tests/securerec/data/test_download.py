@@ -1,4 +1,6 @@
+import gzip
 import io
+import tracemalloc
 import urllib.error
 import urllib.request
 import zipfile
@@ -91,3 +93,38 @@ def test_pip_brings_the_wheel_asked_for_and_says_why_it_cannot(local_wheel: Call
         download.wheel("tinydata==1.0", most_bytes=10)
     with pytest.raises(DataError, match="pip cannot download tinydata==2.0 .*No matching distribution"):
         download.wheel("tinydata==2.0", most_bytes=10_000)
+
+
+def test_gunzip_gives_what_was_packed_and_no_more_than_allowed() -> None:
+    packed = gzip.compress(b"x" * 5000)
+    assert download.gunzip("a.gz", packed, most_bytes=5000) == b"x" * 5000
+    with pytest.raises(DataError, match="a.gz unpacks to more than the 4999 bytes"):
+        download.gunzip("a.gz", packed, most_bytes=4999)
+
+
+def test_gunzip_stops_at_the_limit_whatever_the_file_would_unpack_to() -> None:
+    bomb = gzip.compress(bytes(1 << 26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="unpacks to more"):
+            download.gunzip("a.gz", bomb, most_bytes=1 << 16)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda packed: packed[:-1], "it is cut short"),
+        (lambda packed: packed[:20], "it is cut short"),
+        (lambda packed: b"", "it is cut short"),
+        (lambda packed: packed + b"x", "something follows its end"),
+        (lambda packed: packed + packed, "something follows its end"),
+        (lambda packed: packed[:-8] + bytes(4) + packed[-4:], "damaged"),
+        (lambda packed: b"no gzip", "damaged"),
+    ],
+)
+def test_gunzip_refuses_damaged_files(change, message: str) -> None:
+    with pytest.raises(DataError, match=f"a.gz is damaged.*{message if 'damaged' not in message else ''}"):
+        download.gunzip("a.gz", change(gzip.compress(b"some text to pack")), most_bytes=1000)

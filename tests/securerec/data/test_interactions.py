@@ -16,6 +16,8 @@ def test_arrays_say_what_the_lists_said(lists: list[list[int]]) -> None:
     interactions = Interactions.from_lists(lists, n_items=7)
     assert [interactions.of(user).tolist() for user in range(interactions.n_users)] == lists
     assert interactions.counts().tolist() == [len(items) for items in lists]
+    distinct = {user * 7 + item for user, items in enumerate(lists) for item in items}
+    assert interactions.pairs().tolist() == sorted(distinct)
     users = Counter(item for items in lists for item in set(items))
     assert interactions.popularity().tolist() == [users[item] for item in range(7)]
 

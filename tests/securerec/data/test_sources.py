@@ -86,7 +86,7 @@ def test_unknown_names_are_answered_with_the_nearest(small: Dataset) -> None:
         sources.load("ml-100")
     with pytest.raises(DataError, match="did you mean my-films?"):
         sources.load("my-film")
-    with pytest.raises(DataError, match="choose from ml-100k, ml-1m, my-films"):
+    with pytest.raises(DataError, match="choose from amazon-video, lastfm-2k, .*, ml-100k, ml-1m, my-films"):
         sources.load("zzz")
     with pytest.raises(DataError, match="cannot be fetched"):
         sources.fetch("my-films")

@@ -48,6 +48,32 @@ def test_negatives_are_untouched_distinct_and_overlap_only_when_they_must(
         assert len(drawn[0] & drawn[1]) == max(0, 2 * width - len(free[user]))
 
 
+def drawn_slowly(lists: list[list[int]], wanted: dict[int, int], most: int, rng: np.random.Generator) -> dict:
+    """What `draw_candidates` draws for each user, item by item."""
+    stream = rng.integers(N_ITEMS, size=(len(wanted), 2 * most)).tolist()
+    drawn = {}
+    for user, items in zip(wanted, stream, strict=True):
+        new = [item for item in dict.fromkeys(items) if item not in lists[user]]
+        drawn[user] = new[: wanted[user]] if len(new) >= wanted[user] else None
+    for user, found in drawn.items():
+        if found is None:
+            free = [item for item in range(N_ITEMS) if item not in lists[user]]
+            drawn[user] = rng.permutation(free)[: wanted[user]].tolist()
+    return drawn
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories, st.integers(1, 20), st.integers(0, 2**32))
+def test_drawing_is_that_of_the_plain_loop(lists: list[list[int]], negatives: int, seed: int) -> None:
+    interactions = Interactions.from_lists(lists, N_ITEMS)
+    candidates = draw_candidates(interactions, leave_one_out(interactions), np.random.default_rng(seed), negatives)
+    width = candidates.negatives
+    wanted = {u: min(2 * width, N_ITEMS - len(set(items))) for u, items in enumerate(lists) if len(items) >= 3}
+    for user, drawn in drawn_slowly(lists, wanted, 2 * width, np.random.default_rng(seed)).items():
+        assert candidates.validation[user, 1:].tolist() == drawn[:width]
+        assert candidates.test[user, 1:].tolist() == drawn[-width:]
+
+
 @pytest.mark.parametrize("negatives", [1, 2, 4, 7])
 def test_each_untouched_item_is_drawn_equally_often_in_each_place(negatives: int) -> None:
     """Few negatives come from the stream, many from the permutation: counts are flat for both."""
