@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from securerec.errors import ConfigError
 from securerec.interaction_plan import choose_interaction_plan
-from securerec.models.pfedrec import PFedRec
-from securerec.plan import ITEMS, choose_plan, signal_of
+from securerec.models.neighbours import pair_width
+from securerec.models.scorers import Learner
+from securerec.plan import ITEMS, MOST_PAIR_VALUES, choose_plan, signal_of
+from securerec.scorer_plan import Model, check_model, choose_scorer_plan, learner_of
 
 Scoring = Literal["own", "server", "device"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -57,12 +59,27 @@ class StartSettings(Section):
     segment_share: float | None = Field(
         None, ge=0, le=1, description="Share of the privacy budget for those releases; the rounds have what is left."
     )
+    pairs: Width | None = Field(
+        None,
+        description="Directions of an item-item model, from a release of which items stand near each other in lists; "
+        "0: none. Only without privacy.",
+    )
     recency: float = Field(
         0.8, ge=0, le=10, description="The k-th newest interaction weighs k to the minus this in the head."
     )
 
 
 class TrainingSettings(Section):
+    model: Model = Field(
+        "auto",
+        description="The learner: the best there is here (a private head and a warm start, then PFedRec's rounds), or "
+        "one by name.",
+    )
+    dual: bool = Field(
+        True,
+        description="Dual personalisation: the score function is the device's own, and so is its view of the items, "
+        "tuned after it.",
+    )
     rounds: int | None = Field(
         None, ge=0, le=65_536, description="Rounds of the federation; with 0 only the warm start teaches."
     )
@@ -80,14 +97,14 @@ class TrainingSettings(Section):
         None, ge=0, le=1e6, description="Spread of the initial score functions; 0 starts at zero."
     )
 
-    def model(self) -> PFedRec:
+    def learner(self) -> Learner:
         """The learner these settings describe; only after `Config.resolved`."""
         if self.dim is None or self.score_lr is None or self.table_scale is None or self.function_scale is None:
             raise ValueError("settings are not resolved yet")
-        return PFedRec(
-            dim=self.dim, score_lr=self.score_lr, item_lr_factor=self.item_lr_factor, batch_size=self.batch_size,
-            negatives=self.negatives, epochs=self.local_epochs, table_scale=self.table_scale,
-            function_scale=self.function_scale,
+        return learner_of(
+            self.model, dual=self.dual, dim=self.dim, score_lr=self.score_lr, item_lr_factor=self.item_lr_factor,
+            batch_size=self.batch_size, negatives=self.negatives, epochs=self.local_epochs,
+            table_scale=self.table_scale, function_scale=self.function_scale,
         )  # fmt: skip
 
 
@@ -213,15 +230,19 @@ class Config(Section):
 
         Raises ConfigError where settings contradict each other.
         """
-        private = self.privacy.privacy
+        private, model = self.privacy.privacy, self.training.model
         privacy = self.privacy
+        check_model(
+            model, dual=self.training.dual, head=self.start.head, per_interaction=privacy.unit == "interaction",
+            record_views=self.views.record_views,
+        )  # fmt: skip
         if private and privacy.epsilon is privacy.local_epsilon is privacy.noise_multiplier is None:
             privacy = privacy.model_copy(update={"epsilon": 8.0})
         if privacy.unit == "interaction":
             return self.model_copy(update={"privacy": privacy})._per_interaction()._completed()
         if given := self.interaction.model_dump(exclude_none=True):
             raise ConfigError(f"interaction.{next(iter(given))} has no meaning without privacy.unit interaction")
-        head = private if self.start.head is None else self.start.head
+        head = model == "auto" if self.start.head is None else self.start.head
         start_given = self.start.model_dump(exclude_none=True) | {"head": head}
         if privacy.mechanism == "laplace":
             # an L1 bound of 1 leaves next to nothing of a dense vector
@@ -230,8 +251,12 @@ class Config(Section):
                 update={} if "clip_norm" in privacy.model_fields_set else {"clip_norm": LAPLACE_CLIP}
             )
         chosen = choose_plan(
-            start_given, self.training.model_dump(exclude_none=True, exclude_unset=True),
-            private=private, items=items,
+            start_given,
+            choose_scorer_plan(
+                self.training.model_dump(exclude_none=True, exclude_unset=True), model, dual=self.training.dual,
+                private=private,
+            ),
+            private=private, items=items, pairs=self._pairs_travel(users, items),
             signal=signal_of(
                 users, epsilon=privacy.epsilon, local_epsilon=privacy.local_epsilon, delta=privacy.delta,
                 noise_multiplier=privacy.noise_multiplier, rounds=self.training.rounds,
@@ -239,6 +264,11 @@ class Config(Section):
         )  # fmt: skip
         start, training = StartSettings(**chosen[0]), TrainingSettings(**chosen[1])
         return self.model_copy(update={"start": start, "training": training, "privacy": privacy})._completed()
+
+    def _pairs_travel(self, users: int, items: int) -> bool:
+        """Whether the pairs of a catalogue may be asked of everybody where nobody has said so."""
+        values = users * items * pair_width(items)
+        return not self.views.record_views and (self.protocol.protocol == "plain" or values <= MOST_PAIR_VALUES)
 
     def _per_interaction(self) -> "Config":
         """With all that DP-SGD on the device needs. Raises ConfigError for what does not go with that unit."""

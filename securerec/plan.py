@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from securerec.errors import ConfigError
+from securerec.models.neighbours import MOST_ITEMS, WIDTH
 from securerec.privacy.accounting.gaussian import gdp_mu
 
 Settings = dict[str, Any]
@@ -33,17 +34,22 @@ ITEMS = 1682
 FEW, MANY = 800.0, 2000.0
 """Clients over noise multiplier, for a catalogue of so many ITEMS."""
 
+MOST_PAIR_VALUES = 2_000_000_000
+"""Of all clients together in a release of pairs through a protocol, where nobody has asked for it: some 2 GB of uploads
+and minutes of encryption for each 10^9."""
+
 
 def choose_plan(
-    start: Settings, training: Settings, *, private: bool, signal: float, items: int
+    start: Settings, training: Settings, *, private: bool, signal: float, items: int, pairs: bool
 ) -> tuple[Settings, Settings]:
     """The sections `start` and `training`, completed. `start` says whether there is a head. signal: of a sum, clients
-    over noise multiplier; infinite without noise. items: in the catalogue.
+    over noise multiplier; infinite without noise. items: in the catalogue. pairs: whether a release of all their pairs
+    may be planned without being asked for.
 
     Raises ConfigError where what was set does not go together.
     """
     if not start["head"]:
-        alone = sorted(start.keys() & {"popularity_share", "segments", "segment_share"})
+        alone = sorted(start.keys() & {"popularity_share", "segments", "segment_share", "pairs"})
         if alone:
             raise ConfigError(f"start.{alone[0]} has no meaning without start.head: add --head")
         if training.get("rounds") == 0:
@@ -65,6 +71,7 @@ def choose_plan(
         training = training | {"dim": dim}
     training = (AFTER_START if private else UNNOISED_AFTER_START) | training
     shares = _shares(start, rounds=training["rounds"], segments=bool(segments))
+    start = start | {"pairs": _pairs(start.get("pairs"), private=private, items=items, may=pairs)}
     return start | {"segments": segments} | shares, training
 
 
@@ -84,11 +91,27 @@ def signal_of(
     return math.inf if epsilon is None else users * gdp_mu(epsilon, delta)
 
 
+def _pairs(given: int | None, *, private: bool, items: int, may: bool) -> int:
+    """Directions of the item-item model, 0 for none."""
+    if given and private:
+        raise ConfigError(
+            "start.pairs goes only with --no-privacy: noise drowns single pairs, and segments teach more for the same "
+            "epsilon; leave it out"
+        )
+    if given and items > MOST_ITEMS:
+        raise ConfigError(
+            f"start.pairs asks every device for all pairs of {items} items, and {MOST_ITEMS} are the most: set it to 0"
+        )
+    if given is not None:
+        return given
+    return 0 if private or items > MOST_ITEMS or not may else WIDTH
+
+
 def _shares(start: Settings, *, rounds: int, segments: bool) -> Settings:
     """Of the budget; what the user has not set is in proportion to the weights here."""
     weights = {
-        "popularity_share": 0.5,
-        "segment_share": 0.45 if segments else 0.0,
+        "popularity_share": 0.25,
+        "segment_share": 0.7 if segments else 0.0,
         "rounds": ROUNDS_SHARE if rounds else 0.0,
     }
     given = {name: start[name] for name in weights if name in start}

@@ -73,9 +73,9 @@ def configuration(training: Training, dataset: Dataset, seed: int, rounds: int |
     values: dict[str, Any] = {
         "seed": seed,
         "data": {"dataset": dataset.name, "sampled_negatives": max(1, min(99, untouched))},
-        "start": {} if training == "default" else {"head": False},
         "privacy": privacy,
-        "training": {} if rounds is None else {"rounds": rounds},
+        "training": {"model": "auto" if training == "default" else "pfedrec"}
+        | ({} if rounds is None else {"rounds": rounds}),
         "protocol": {"protocol": "plain"},
         "evaluation": {"published": False},
         "views": {"record_views": True},

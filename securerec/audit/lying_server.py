@@ -19,7 +19,7 @@ from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
 from securerec.data.splits import leave_one_out
-from securerec.errors import SecurerecError
+from securerec.errors import ConfigError, SecurerecError
 from securerec.federation.devices import DeviceHost, Enrolment, LocalUpdates
 from securerec.federation.guards import NO_GUARDS, Guards, Origin, Table, table_digest
 from securerec.federation.promise import Promise, make_promises, planned
@@ -74,7 +74,12 @@ class Stage:
         train = leave_one_out(dataset.interactions).train
         cohort = min(clients, train.n_users)
         few = Interactions.from_lists([train.of(user).tolist() for user in range(cohort)], train.n_items)
-        model = config.training.model()
+        model = config.training.learner()
+        if not isinstance(model, PFedRec):
+            raise ConfigError(
+                f"training.model {config.training.model} has no audit of a lying server: the tables that it would send "
+                "are made for PFedRec's linear scores"
+            )
         releases = planned(config, train.n_items)
         promise = make_promises(config.privacy, releases, cohort=cohort, noise_source="seed")["round"]
         server_lr = config.training.server_lr
@@ -105,7 +110,8 @@ class Stage:
             client: DeviceHost(
                 Enrolment(
                     enrolled.setup, enrolled.enrolment.public, {client: identity.to_bytes()},
-                    self._noise_key.to_bytes(), quantiser, spec.min_clients, origin, guards,
+                    self._noise_key.to_bytes(), quantiser, spec.min_clients, origin, self._trainer.model,
+                    guards=guards,
                 )
             )
             for client, identity in enrolled.client_identities.items()

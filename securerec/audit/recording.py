@@ -16,6 +16,7 @@ from securerec.federation.summing import OpenedSum as Opened
 from securerec.federation.track import RoundOutcome, TrackState
 from securerec.federation.warm_start import segments_name
 from securerec.models.pfedrec import PFedRec
+from securerec.models.scorers import Learner
 from securerec.privacy.mechanism import Mechanism
 from securerec.training.cohort import Table
 from securerec.training.updates import Updates
@@ -42,7 +43,7 @@ class ViewRecorder:
     """
 
     def __init__(
-        self, folder: Path, dataset: Dataset, train: Interactions, model: PFedRec, *, scale: float, noised: bool,
+        self, folder: Path, dataset: Dataset, train: Interactions, model: Learner, *, scale: float, noised: bool,
         min_survivors: int, noise_in_training: bool = False,
     ) -> None:  # fmt: skip
         """scale: integers to a unit of the item table; noised: whether the recorded integers hold noise, which
@@ -90,7 +91,7 @@ def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
     quantiser, sgd = promise.quantiser, promise.sgd is not None
     noised = scale is not None or sgd or isinstance(quantiser, Mechanism)
     return ViewRecorder(
-        run.folder.views, run.dataset, run.split.train, run.config.training.model(),
+        run.folder.views, run.dataset, run.split.train, run.config.training.learner(),
         scale=quantiser.scale if scale is None else scale, noised=noised,
         min_survivors=promise.min_survivors if sgd or isinstance(quantiser, Mechanism) else 1, noise_in_training=sgd,
     )  # fmt: skip
@@ -98,7 +99,7 @@ def recorder_of(run: Run, *, scale: float | None = None) -> ViewRecorder:
 
 def view_bytes(config: Config, dataset: Dataset) -> int:
     """Bytes that a resolved configuration's views may take, at most."""
-    views, dim = config.views.view_rounds or (), config.training.model().dim
+    views, dim = config.views.view_rounds or (), config.training.learner().dim
     if not config.views.record_views:
         return 0
     n_users, n_items = dataset.interactions.n_users, dataset.interactions.n_items
@@ -133,12 +134,12 @@ def truth_of(dataset: Dataset, train: Interactions) -> Truth:
     return Truth.from_lists(train.n_items, clients, [train.of(user) for user in range(train.n_users)], labels)
 
 
-def public_of(dataset: Dataset, model: PFedRec | None, min_survivors: int) -> Public:
+def public_of(dataset: Dataset, model: Learner | None, min_survivors: int) -> Public:
     """Genres, how devices train (None where they do not train as PFedRec does), and how few are summed: what any client
     is told.
     """
     training = None
-    if model is not None:
+    if isinstance(model, PFedRec):
         item_lr = model.item_lr(dataset.interactions.n_items)
         training = LocalTraining(model.score_lr, item_lr, model.batch_size, model.negatives, model.epochs)
     return Public(dataset.genres if dataset.genre_names else None, dataset.genre_names, training, min_survivors)

@@ -20,10 +20,13 @@ app = typer.Typer(
         "[bold]A tour[/bold]\n\n"
         "securerec run                   train on MovieLens-100K, privacy on\n\n"
         "securerec recommend RUN --user 196   what one device recommends\n\n"
+        "securerec explain RUN --user 196 --item 1   why it scores an item as it does\n\n"
+        "securerec pictures RUN          items, views and figures, drawn\n\n"
         "securerec audit RUN             attack what was recorded of a run\n\n"
         "securerec audit --dataset ml-100k   attack every defence, with what each costs\n\n"
         "securerec privacy explain RUN   what a run promised, in words\n\n"
         "securerec tradeoff              what privacy costs: utility and leakage over epsilon\n\n"
+        "securerec bench quality         learners compared, without privacy\n\n"
         "securerec data list             data sets, and how to import your own\n\n"
         "securerec bench training        how fast a round is here\n\n"
         "securerec doctor                does everything work?"
@@ -60,15 +63,37 @@ def _leave(message: str, code: int) -> None:
 
 
 def _register() -> None:
-    from securerec.cli import audit, bench, data, doctor, keys, privacy, recommend, run, tradeoff
+    if app.registered_commands:
+        # By an earlier call in the same process: a second registration would add every command again.
+        return
+    from securerec.cli import (
+        arrivals,
+        audit,
+        bench,
+        data,
+        doctor,
+        explain,
+        keys,
+        pictures,
+        privacy,
+        quality,
+        recommend,
+        run,
+        tradeoff,
+    )
 
     app.command("run")(run.run_command)
     app.command("resume")(run.resume_command)
+    app.command("continue")(arrivals.continue_command)
     app.command("recommend")(recommend.recommend_command)
+    app.command("explain")(explain.explain_command)
+    app.command("pictures")(pictures.pictures_command)
     app.command("audit")(audit.audit_command)
     app.add_typer(data.app, name="data")
     app.add_typer(keys.app, name="keys")
     app.add_typer(privacy.app, name="privacy")
     app.add_typer(bench.app, name="bench")
+    bench.app.command("quality")(quality.quality_command)
+    bench.app.command("arrivals")(arrivals.bench_command)
     app.command("tradeoff")(tradeoff.tradeoff_command)
     app.command("doctor")(doctor.doctor_command)

@@ -1,4 +1,4 @@
-"""`securerec bench`: how fast a round is on this machine."""
+"""`securerec bench`: how fast a round is on this machine, and how large it may be."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -24,13 +24,13 @@ app = typer.Typer(help="How fast a round is on this machine.", no_args_is_help=T
 def training_command(
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="Data set.")] = "ml-100k",
     cohort_rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds of the cohort trainer.")] = 20,
-    reference_rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds of the torch loop.")] = 1,
+    reference_rounds: Annotated[int, typer.Option(min=0, metavar="N", help="Rounds of the torch loop, or 0.")] = 1,
     json_file: JsonFile = None,
 ) -> None:
     """Time one round (draw, train, aggregate, evaluate) of the cohort trainer against a plain loop of torch clients.
 
     Both with the paper's settings and without privacy, in this process. The torch loop runs on one thread, the cohort
-    trainer on all cores, and beside it on one. Medians.
+    trainer on all cores, and beside it on one. Streamed: the same round where nobody's changes are kept. Medians.
     """
     from securerec.experiments.training_speed import PHASES, measure_training
 
@@ -38,14 +38,17 @@ def training_command(
     table = Table(title=f"Seconds of one round, {dataset}, {speed.threads} threads", title_justify="left")
     for column in ("", *PHASES, "round"):
         table.add_column(column, justify="left" if not column else "right")
-    rows = (("torch loop", speed.reference_phases, speed.reference_s), ("cohort", speed.cohort_phases, speed.cohort_s))
-    for name, phases, total in rows:
-        table.add_row(name, *(f"{phases[phase]:.4f}" for phase in PHASES), f"{total:.4f}")
-    ratio = Text(
-        f"The cohort trainer on {speed.threads} threads is {speed.speedup:.0f} times as fast as the torch loop on one; "
-        f"on one thread it takes {speed.cohort_one_thread_s:.4f} s."
-    )
-    emit(asdict(speed), json_file, table, ratio)
+    rows = {"cohort": (speed.cohort_phases, speed.cohort_s), "streamed": ({}, speed.streamed_s)}
+    if speed.reference_phases is not None and speed.reference_s is not None:
+        rows = {"torch loop": (speed.reference_phases, speed.reference_s)} | rows
+    for name, (phases, total) in rows.items():
+        table.add_row(name, *(f"{phases[phase]:.4f}" if phase in phases else "" for phase in PHASES), f"{total:.4f}")
+    notes = [
+        Text(f"On one thread: cohort {speed.cohort_one_thread_s:.4f} s, streamed {speed.streamed_one_thread_s:.4f} s.")
+    ]
+    if speed.speedup is not None:
+        notes.append(Text(f"The cohort trainer is {speed.speedup:.0f} times as fast as the torch loop on one thread."))
+    emit(asdict(speed), json_file, table, *notes)
 
 
 def round_command(
@@ -76,6 +79,84 @@ def round_command(
 
 
 app.command("round")(with_settings(round_command, sections=("", "data", "start", "training", "privacy", "protocol")))
+
+
+@app.command("scorers")
+def scorers_command(
+    dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="Data set.")] = "ml-100k",
+    dim: Annotated[int, typer.Option("--dim", min=1, max=1024, metavar="N", help="Length of an item row.")] = 32,
+    json_file: JsonFile = None,
+) -> None:
+    """What each scorer costs one device, with and without dual personalisation.
+
+    Bytes of an upload under the default protocol and privacy, and of the same vector in float32; milliseconds of a
+    local round (draw and train, the mean over devices from the shortest list to the longest) and of scoring the whole
+    catalogue for a recommendation, on one thread.
+    """
+    from securerec.experiments.scorer_costs import measure_scorers
+
+    data = sources.load(dataset)
+    with Console(stderr=True).status("measuring ...") as status:
+        costs = measure_scorers(data, dim=dim, step=lambda what: status.update(f"measuring {what} ..."))
+    table = Table(
+        title=f"One device, {dataset}, dim {dim}, {costs[0].protocol}", title_justify="left", box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for column in ("scorer", "dual", "shared", "private", "upload", "float32", "round ms", "recommend ms"):
+        table.add_column(column, justify="left" if column in ("scorer", "dual") else "right", no_wrap=True)
+    for cost in costs:
+        table.add_row(
+            cost.model, "yes" if cost.dual else "no", f"{cost.shared_parameters:,}", f"{cost.private_parameters:,}",
+            f"{cost.upload_bytes:,}", f"{cost.float32_bytes:,}", f"{cost.round_ms:.2f}", f"{cost.recommend_ms:.2f}",
+        )  # fmt: skip
+    emit(
+        {"dataset": dataset, "scorers": [asdict(cost) for cost in costs]}, json_file, table,
+        Text("shared, private: numbers; upload: bytes of all of a device's messages of a round"),
+    )  # fmt: skip
+
+
+@app.command("scale")
+def scale_command(
+    users: Annotated[int, typer.Option(min=10, metavar="N", help="Users of the largest world.")] = 100_000,
+    items: Annotated[int, typer.Option(min=10, metavar="N", help="Items of every world.")] = 50_000,
+    interactions: Annotated[
+        int, typer.Option(min=30, metavar="N", help="Interactions of the largest world.")
+    ] = 10_000_000,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds to time in each world.")] = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Time rounds of all clients, and measure memory, in made-up worlds of a tenth of the users up to all of them.
+
+    All have the same items and as many interactions a user. A round: draw, train and add up with the paper's settings
+    and without privacy, and validate by the own view and by the server's table. Medians; each world in a process of its
+    own.
+    """
+    from securerec.experiments.scale import ladder, measure_scale
+
+    rows = []
+    with Console(stderr=True).status("") as status:
+        for some_users, some_interactions in ladder(users, interactions):
+            status.update(f"{some_users:,} users, {some_interactions:,} interactions ...")
+            rows.append(measure_scale(some_users, items, some_interactions, rounds=rounds))
+    title = f"Seconds of one round over {items:,} items, {rows[0].threads} threads"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("users", "interactions", "devices", "server", "round", "/ 1000", "CPU / 1000", "peak MiB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row.users:,}", f"{row.interactions:,}", f"{row.devices_s:.3f}", f"{row.server_s:.3f}",
+            f"{row.round_s:.3f}", f"{row.round_s_per_1000_clients:.4f}", f"{row.cpu_s_per_1000_clients:.4f}",
+            "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+        )  # fmt: skip
+    clock, processor = (
+        max(costs) / min(costs)
+        for costs in zip(*((row.round_s_per_1000_clients, row.cpu_s_per_1000_clients) for row in rows), strict=True)
+    )
+    note = Text(
+        f"Cost of a client, the dearest world over the cheapest: {clock:.2f} by the clock, {processor:.2f} by the "
+        "processor; / 1000: of a round, for 1000 clients"
+    )
+    emit({"items": items, "rows": [asdict(row) for row in rows]}, json_file, table, note)
 
 
 @app.command("protocols")

@@ -6,11 +6,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from securerec.scorer_plan import NAMES
+
 BASELINES = {"popularity": "popularity", "local_only": "each device alone", "ials": "iALS, all data central"}
 SCORINGS = {
-    "own": "PFedRec, own view", "server": "PFedRec, server's table", "device": "PFedRec, device's mix",
+    "own": "{name}, own view", "server": "{name}, server's table", "device": "{name}, device's mix",
     "head": "private head alone, no rounds",
 }  # fmt: skip
+"""By key in the figures; {name} is the learner's."""
 
 
 def run_tables(figures: dict[str, Any]) -> list[RenderableType]:
@@ -44,7 +47,7 @@ def _quality(figures: dict[str, Any], cutoff: str) -> Table:
         for protocol in protocols:
             shown = _pair(figures["scorings"][protocol][scoring]["metrics"], names)
             cells.append(f"[bold]{shown}[/bold]" if figures["scoring"][protocol] == scoring else shown)
-        table.add_row(label, *cells)
+        table.add_row(label.format(name=NAMES[figures["model"]]), *cells)
     for key, label in BASELINES.items():
         part = figures["baselines"][key]
         table.add_row(label, *(_pair(part[protocol], names) for protocol in protocols), style="dim")
@@ -99,11 +102,13 @@ def _privacy(figures: dict[str, Any]) -> RenderableType:
             f"{each['share']:.0%} of the budget, noise multiplier {each['noise_multiplier']:.3f}, clip norm "
             f"{each['clip_norm']:g} ({each['norm']})",
         )  # fmt: skip
-    table.add_row(
-        "noise sized for",
-        f"{privacy['min_honest']} honest ones of at least {privacy['min_survivors']} of {figures['cohort']} clients",
-    )
-    table.add_row("noise", f"{privacy['mechanism']}, from the {privacy['noise_source']}")
+    if (continues := figures.get("continues")) is not None:
+        added = f"{continues['added_epsilon']:.3f} to those of {continues['run_id'][:8]}"
+        table.add_row("of which this run added", added)
+    if privacy["min_honest"] is not None:
+        sized = f"{privacy['min_honest']} honest ones of at least {privacy['min_survivors']}"
+        table.add_row("noise sized for", f"{sized} of {figures['cohort']} clients")
+        table.add_row("noise", f"{privacy['mechanism']}, from the {privacy['noise_source']}")
     table.add_row("not accounted", "; ".join(privacy["not_accounted"]))
     return table
 

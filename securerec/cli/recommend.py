@@ -1,65 +1,149 @@
-"""`securerec recommend`: what one device of a finished run would recommend to its owner."""
+"""`securerec recommend`: what one device would recommend to its owner, one of a finished run's or one that is new."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from securerec.cli.output import JsonFile, emit
 from securerec.cli.run import RunPath
-from securerec.data import sources
+from securerec.data.arrival_files import read_history, with_new_items
 from securerec.data.dataset import Dataset
-from securerec.data.splits import Split, leave_one_out
-from securerec.errors import DataError, RunError
-from securerec.evaluation.scoring import TrainedDevices
+from securerec.data.interactions import Interactions
+from securerec.errors import ConfigError, DataError, RunError
+from securerec.federation.arriving import Released
 from securerec.federation.folder import RunFolder
-from securerec.federation.results import load_devices
+from securerec.models.new_items import telling
+from securerec.report.finished import FinishedRun, finished_run
+from securerec.report.lookup import item_index
+
+_WITH_YEAR = re.compile(r"(.+) \((\d{4})\)")
 
 
 def recommend_command(
     run: RunPath,
-    user: Annotated[str, typer.Option("--user", metavar="ID", help="The user, by the data set's own identifier.")],
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="A user of the run, by the data set's own identifier.")
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            "--history", metavar="FILE",
+            help="Somebody the run has never seen: a CSV file with a column item, identifiers or titles, and perhaps "
+            "timestamp; without it the last row is the newest.",
+        ),
+    ] = None,
+    new_items: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-items", metavar="FILE",
+            help="Items that nobody has touched yet: a CSV file with a column item and perhaps title, year, genres "
+            "(with | between).",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=1000, metavar="N", help="How many items.")] = 10,
     json_file: JsonFile = None,
-) -> None:
-    """Show what a user's device recommends, and what it knew.
+) -> None:  # fmt: skip
+    """Show what a device recommends, and what it knew.
 
-    Items are scored as that device chose on its own validation item: by the server's table, its own view, or a mix.
-    Items it trained on are left out; what was held out for evaluation may appear and is marked.
+    With --user, items are scored as that device chose on its own validation item: by the server's table, its own view,
+    or a mix. Items it trained on are left out; what was held out for evaluation may appear and is marked. With
+    --history, a device that was no part of the run fits a private score function to that list, from what the run
+    released; nothing is uploaded.
     """
-    folder = RunFolder.open(run)
-    if folder.results() is None:
-        raise RunError(f"{run} is not finished: go on with `securerec resume {run}`")
-    dataset = sources.load(folder.config().data.dataset)
-    if folder.identity("dataset") != dataset.digest():
-        raise RunError(f"{run} was trained on another version of data set {dataset.name}: fetch that one again")
-    devices, shares = load_devices(folder)
-    split, index = leave_one_out(dataset.interactions), dataset.user_index(user)
-    figures = _figures(dataset, devices, shares, split, index, count)
+    if (user is None) == (history is None):
+        raise ConfigError("give --user for somebody of the run, or --history FILE for somebody else: one of them")
+    finished = finished_run(run)
+    dataset = with_new_items(finished.dataset, new_items) if new_items is not None else finished.dataset
+    if history is not None:
+        about, known, scores = _newcomer(finished, dataset, history)
+    else:
+        about, known, scores = _user(finished, dataset, finished.dataset.user_index(user or ""))
+    held_out = about.pop("held_out")
+    figures = about | _figures(dataset, scores, known, held_out, finished.dataset.interactions.n_items, count)
     emit(figures, json_file, *_tables(figures))
 
 
+Scored = tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]
+"""About whom, its list, and scores of all items."""
+
+
+def _newcomer(run: FinishedRun, dataset: Dataset, history: Path) -> Scored:
+    """dataset: the run's, perhaps with new items."""
+    released = _released(run, dataset)
+    items = read_history(history, lambda text: _named(run.dataset, text))
+    lists = Interactions.from_lists([items], dataset.interactions.n_items)
+    # The draws of a device that uploads nothing are no secret: the same list gets the same scores again.
+    rng = np.random.default_rng(int(RunFolder(run.path).identity("initial_values"), 16))
+    devices = released.devices(lists, rng)
+    about: dict[str, Any] = {
+        "user": None,
+        "history": str(history),
+        "own_share": 0.0,
+        "uploaded_bytes": 0,
+        "held_out": {},
+    }
+    return about, lists.of(0), devices.scorer(0.0)(np.array([0]))[0]
+
+
+def _named(dataset: Dataset, text: str) -> int:
+    """An item by identifier, by title, or by title and year, such as "Stargate (1994)"."""
+    if (match := _WITH_YEAR.fullmatch(text)) and text not in dataset.item_ids and text not in dataset.titles:
+        title, year = match[1].casefold(), int(match[2])
+        found = [at for at in np.flatnonzero(dataset.years == year) if dataset.titles[at].casefold() == title]
+        if len(found) == 1:
+            return int(found[0])
+    return item_index(dataset, text)
+
+
+def _user(run: FinishedRun, dataset: Dataset, index: int) -> Scored:
+    devices = run.devices
+    if dataset is not run.dataset:
+        devices = _released(run, dataset).before_all_items(devices)
+    about = {
+        "user": run.dataset.user_ids[index],
+        "attributes": {name: values[index] for name, values in run.dataset.user_attributes.items()},
+        "own_share": float(run.shares[index]),
+        "held_out": {int(run.split.validation[index]): "validation", int(run.split.test[index]): "test"},
+    }
+    return about, run.split.train.of(index), devices.scorer(run.shares)(np.array([index]))[0]
+
+
+def _released(run: FinishedRun, dataset: Dataset) -> Released:
+    """What the run has released, before the catalogue of the data set."""
+    released = Released.of(RunFolder(run.path), run.dataset, table=run.devices.table, rounds=run.kept_round)
+    if dataset is run.dataset:
+        return released
+    if released.start is not None and not telling(run.dataset):
+        raise RunError(
+            f"{dataset.name} knows neither genres nor years that tell its items apart, so nothing is known of a new "
+            f"one: go on with `securerec continue {run.path}` once people have touched it"
+        )
+    return released.with_new_items(dataset)
+
+
 def _figures(
-    dataset: Dataset, devices: TrainedDevices, shares: Any, split: Split, index: int, count: int
-) -> dict[str, Any]:
-    scores = devices.scorer(shares)(np.array([index]))[0].astype(np.float64)
-    history = split.train.of(index)
-    scores[history] = -np.inf
-    available = len(scores) - len(np.unique(history))
+    dataset: Dataset, scores: NDArray[np.float32], known: NDArray[np.int32], held_out: dict[int, str], n_old: int,
+    count: int,
+) -> dict[str, Any]:  # fmt: skip
+    """n_old: items from this number on are new."""
+    scores = scores.astype(np.float64)
+    scores[known] = -np.inf
+    available = len(scores) - len(np.unique(known))
     if available < 1:
-        raise DataError(f"user {dataset.user_ids[index]} has seen every item: nothing is left to recommend")
+        raise DataError("every item of the catalogue is in this list: nothing is left to recommend")
     best = np.argsort(-scores, kind="stable")[: min(count, available)]
-    held_out = {int(split.validation[index]): "validation", int(split.test[index]): "test"}
     return {
-        "user": dataset.user_ids[index],
-        "attributes": {name: values[index] for name, values in dataset.user_attributes.items()},
-        "own_share": float(shares[index]),
-        "known": [_item(dataset, int(item)) for item in history[::-1]],
+        "known": [_item(dataset, int(item)) for item in known[::-1]],
         "recommendations": [
-            _item(dataset, int(item)) | {"score": float(scores[item]), "held_out": held_out.get(int(item))}
+            _item(dataset, int(item))
+            | {"score": float(scores[item]), "held_out": held_out.get(int(item)), "new": bool(item >= n_old)}
             for item in best
         ],
     }
@@ -79,7 +163,10 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     view = views.get(figures["own_share"], f"a mix, {figures['own_share']:.0%} its own view of the items")
     known = figures["known"]
     newest = Table(title=f"What the device knew: {len(known)} items, newest first", title_justify="left")
-    table = Table(title=Text(f"For user {figures['user']}, scored by {view}"), title_justify="left")
+    whom = f"user {figures['user']}, scored by {view}" if figures["user"] is not None else (
+        f"{figures['history']}, a device that was no part of the run; it uploaded nothing"
+    )  # fmt: skip
+    table = Table(title=Text(f"For {whom}"), title_justify="left")
     for columns, target in (
         (("title", "year", "genres"), newest),
         (("rank", "title", "year", "genres", "score", ""), table),
@@ -89,7 +176,7 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     for item in known[:10]:
         newest.add_row(*_cells(item))
     for rank, item in enumerate(figures["recommendations"], 1):
-        mark = f"held out for {item['held_out']}" if item["held_out"] else ""
+        mark = f"held out for {item['held_out']}" if item["held_out"] else "new" if item["new"] else ""
         table.add_row(str(rank), *_cells(item), f"{item['score']:.2f}", mark)
     if len(known) > 10:
         return [

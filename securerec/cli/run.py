@@ -18,6 +18,7 @@ from securerec.config import make_config, read_config
 from securerec.data import sources
 from securerec.errors import ConfigError, RunError
 from securerec.federation import results
+from securerec.federation.continuing import open_run
 from securerec.federation.folder import RunFolder
 from securerec.federation.run import Progress as RoundProgress
 from securerec.federation.run import Run
@@ -71,7 +72,7 @@ def resume_command(run: RunPath, json_file: JsonFile = None) -> None:
     """
     folder = RunFolder.open(run)
     if folder.results() is None:
-        execute(Run(folder, sources.load(folder.config().data.dataset)), json_file)
+        execute(open_run(folder, sources.load(folder.config().data.dataset)), json_file)
     else:
         with folder.locked():
             folder.clear_rounds()

@@ -1,7 +1,6 @@
 """`securerec tradeoff`: what privacy costs, over epsilons, kinds of trust, methods, seeds and data sets."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -9,25 +8,23 @@ from typing import Annotated, Any, cast
 import typer
 from rich.box import SIMPLE
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from securerec.cli.output import JsonFile, emit
+from securerec.cli.sweeps import CELL_FAILED, failures_of, shown, sweep_progress
 from securerec.config import read_config
 from securerec.data import sources
-from securerec.evaluation.intervals import Interval
-from securerec.experiments.tradeoff.cells import Cell
-from securerec.experiments.tradeoff.methods import KINDS, METHODS, Kind
+from securerec.experiments.sweeps.cells import Kind
+from securerec.experiments.sweeps.sweep import sweep
+from securerec.experiments.tradeoff.methods import KINDS, METHODS
 from securerec.experiments.tradeoff.pictures import write_pictures
 from securerec.experiments.tradeoff.plan import Plan
 from securerec.experiments.tradeoff.records import write_records
 from securerec.experiments.tradeoff.summary import AS_IF, NOT_CHARGED, SIMULATED, Point, kind_label, points
-from securerec.experiments.tradeoff.sweep import Swept, sweep
 from securerec.experiments.tradeoff.tuning import ASSUMPTIONS, MOST_TRIALS
 from securerec.machine import usable_cores
 
-_CELL_FAILED = 1
 _DEFAULT_METHODS = ("auto", "pfedrec")
 _KINDS = "; ".join(f"{name}: {label}" for name, label in KINDS.items())
 _METHODS = "; ".join(f"{method.name}: {method.sentence}" for method in METHODS.values())
@@ -89,7 +86,7 @@ def tradeoff_command(
     cells = [cell for each in datasets.values() for cell in plan.cells(each)]
     folder = out or Path("tradeoffs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     console.print(Text(f"Sweep folder: {folder} (give it as --out to go on after a stop)"), soft_wrap=True)
-    with _progress(console, folder, cells) as done:
+    with sweep_progress(console, folder, cells) as done:
         swept = sweep(folder, cells, datasets, workers=workers or usable_cores(), done=done)
     found = [
         point
@@ -104,34 +101,12 @@ def tradeoff_command(
         for name in datasets
         for path in (write_pictures(folder, [p for p in found if p.dataset == name]) if pictures else [])
     ]
-    failures = _failures(cells, swept)
+    failures = failures_of(cells, swept)
     notes = [Text(f"{note[:1].upper()}{note[1:]}.", style="dim") for note in _notes(found)]
     tables = [*_tables(found), *notes, *_end(folder, rows, drawn, failures)]
     emit(_figures(folder, found, drawn, failures), json_file, *tables)
     if failures:
-        raise typer.Exit(_CELL_FAILED)
-
-
-@contextmanager
-def _progress(console: Console, folder: Path, cells: Sequence[Cell]) -> Iterator[Callable[[Cell, bool], None]]:
-    """A bar of settled cells; Ctrl-C leaves with 130."""
-    bar = Progress(
-        TextColumn("{task.completed:>3.0f}/{task.total:.0f} cells"), BarColumn(bar_width=16),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
-        console=console, refresh_per_second=2,
-    )  # fmt: skip
-    try:
-        with bar:
-            task = bar.add_task("cells", total=len({cell.digest() for cell in cells}), state="starting")
-            yield lambda cell, kept: bar.update(task, advance=1, state=f"{cell}{' (kept)' if kept else ''}")
-    except KeyboardInterrupt:
-        console.print(Text(f"Stopped. Run the same command with --out {folder} to go on."), soft_wrap=True)
-        raise typer.Exit(130) from None
-
-
-def _failures(cells: Sequence[Cell], swept: Swept) -> dict[str, str]:
-    """Why a cell failed, by what it is called."""
-    return {str(cell): swept.failed[cell.digest()] for cell in cells if cell.digest() in swept.failed}
+        raise typer.Exit(CELL_FAILED)
 
 
 def _figures(folder: Path, found: Sequence[Point], drawn: Sequence[Path], failures: dict[str, str]) -> dict[str, Any]:
@@ -182,16 +157,16 @@ def _utility(found: Sequence[Point], cutoff: str) -> Table:
     for point in found:
         figures = point.figures
         table.add_row(
-            _name(point), _epsilon(point), _shown(figures[f"clean.{hr}"]), _shown(figures[f"clean.{ndcg}"]),
+            _name(point), _epsilon(point), shown(figures[f"clean.{hr}"]), shown(figures[f"clean.{ndcg}"]),
             f"{figures[f'full.{hr}'].mean:.3f} / {figures[f'full.{ndcg}'].mean:.3f}",
-            _shown(point.beyond_popularity, signed=True) if first else "",
+            shown(point.beyond_popularity, signed=True) if first else "",
             style="dim" if point.kind == "reference" else "",
         )  # fmt: skip
         if point.returned is not None:
             late = point.returned
             table.add_row(
-                f"  back after a day ({point.returned_users})", "", _shown(late[f"clean.{hr}"]),
-                _shown(late[f"clean.{ndcg}"]),
+                f"  back after a day ({point.returned_users})", "", shown(late[f"clean.{hr}"]),
+                shown(late[f"clean.{ndcg}"]),
                 f"{late[f'full.{hr}'].mean:.3f} / {late[f'full.{ndcg}'].mean:.3f}", "", style="dim",
             )  # fmt: skip
     return table
@@ -240,10 +215,3 @@ def _epsilon(point: Point) -> str:
 
 def _spent(epsilon: float | None) -> str:
     return "none" if epsilon is None else f"{epsilon:,.2f}"
-
-
-def _shown(interval: Interval | None, *, signed: bool = False) -> str:
-    if interval is None:
-        return ""
-    mean = f"{interval.mean:+.3f}" if signed else f"{interval.mean:.3f}"
-    return f"{mean} ±{(interval.high - interval.low) / 2:.3f}"

@@ -7,10 +7,11 @@ equation 8).
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from securerec.data.interactions import Interactions
 from securerec.evaluation.protocols import Scorer
+from securerec.models.neighbours import item_weights, recency_matrix
 
 MOST_ITEMS = 20_000
 """Where `ease_weights` takes up to 8 GB, and n_items^3 multiplications."""
@@ -29,33 +30,7 @@ def ease_weights(train: Interactions, *, reg: float) -> NDArray[np.float32]:
     who, what = np.divmod(train.pairs(), max(train.n_items, 1))
     seen = sparse.csr_array((np.ones(what.size), (who, what)), shape=(train.n_users, train.n_items))
     gram = (seen.T @ seen).toarray(order="F")
-    gram[np.diag_indices(train.n_items)] += reg
-    factor = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
-    inverse, info = linalg.lapack.dpotri(factor, overwrite_c=True)
-    if info:
-        raise ArithmeticError(f"LAPACK dpotri could not invert the Gram matrix (info {info}): raise reg")
-    # dpotri fills the upper triangle only; below it the factor left zeros.
-    for item in range(train.n_items):
-        inverse[item + 1 :, item] = inverse[item, item + 1 :]
-    inverse /= -np.diag(inverse).copy()
-    np.fill_diagonal(inverse, 0.0)
-    return np.ascontiguousarray(inverse, dtype=np.float32)
-
-
-def recency_matrix(history: Interactions, exponent: float) -> sparse.csr_array:
-    """Each user's items with weight (1 + k)^-exponent, k = 0 for the newest: `(n_users, n_items) float32`.
-
-    An item that comes twice counts once, where it is newest. Exponent 0 gives the 0/1 matrix.
-    """
-    users, items = history.users()[::-1].astype(np.int64), history.items[::-1].astype(np.int64)
-    _, first = np.unique(users * history.n_items + items, return_index=True)
-    kept = np.sort(first)
-    users, items = users[kept], items[kept]
-    # Newest first within a user, users from the last to the first.
-    starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if users.size else np.zeros(0, np.int64)
-    rank = np.arange(users.size) - np.repeat(starts, np.diff(np.r_[starts, users.size]))
-    values = ((1.0 + rank) ** -exponent).astype(np.float32)
-    return sparse.csr_array((values, (users, items)), shape=(history.n_users, history.n_items))
+    return item_weights(gram, reg=reg)
 
 
 def ease_scorer(weights: NDArray[np.float32], history: Interactions, *, exponent: float = 0.0) -> Scorer:

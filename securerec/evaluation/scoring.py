@@ -11,7 +11,7 @@ from securerec.data.splits import Split
 from securerec.errors import RunError
 from securerec.evaluation.protocols import Scorer, full_ranks
 from securerec.models.head import Heads
-from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.training.updates import RowUpdates
 
 OWN_SHARES = (0.0, 0.5, 1.0)
@@ -22,10 +22,12 @@ OWN_SHARES = (0.0, 0.5, 1.0)
 class TrainedDevices:
     """What the devices hold after a round, and the server's table.
 
-    table: (n_items, dim) the server's after the round; broadcast: (n_items, dim) what the round began with;
-    functions, heads: every device's. Device u's own view is `broadcast` with `changes.of(u)` added to its rows.
+    learner: how they score. table: (n_rows, dim) the server's shared matrix after the round; broadcast: (n_rows, dim)
+    what the round began with; functions, heads: every device's. Device u's own view is `broadcast` with `changes.of(u)`
+    added to its rows.
     """
 
+    learner: Learner
     table: NDArray[np.float32]
     broadcast: NDArray[np.float32]
     functions: ScoreFunctions
@@ -33,23 +35,28 @@ class TrainedDevices:
     changes: RowUpdates
 
     def scores(self, users: NDArray[np.int64], own_share: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (m, n_items) under `(1 - share) * server's table + share * own view`, a share for each user (m,).
+        """Logits (m, n_items): `(1 - share)` of those by the server's table and `share` of those by the own view, a
+        share for each user (m,).
 
         Raises RunError when one is not finite.
         """
-        weights = self.functions.weights[users]
+        mixed = np.zeros((len(users), len(self.heads.head.base)), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            mixed = (1 - own_share)[:, None] * (weights @ self.table.T)
-            mixed += own_share[:, None] * (weights @ self.broadcast.T)
-            for place, user in enumerate(users):
-                if own_share[place]:
-                    rows, change = self.changes.of(int(user))
-                    mixed[place, rows] += own_share[place] * (change @ weights[place])
-            mixed += self.functions.biases[users][:, None]
+            for shares, logits in ((1 - own_share, self._server_logits), (own_share, self._own_logits)):
+                some = np.flatnonzero(shares)
+                if some.size:
+                    mixed[some] += shares[some, None] * logits(users[some])
             mixed += self.heads.logits(users)
         if not np.isfinite(mixed).all():
             raise RunError("the model's scores left the finite numbers: train again with lower learning rates")
         return mixed
+
+    def _server_logits(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.learner.logits(self.table, self.functions.of(users))
+
+    def _own_logits(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        changes = [self.changes.of(int(user)) for user in users]
+        return self.learner.own_logits(self.broadcast, self.functions.of(users), changes)
 
     def scorer(self, own_share: float | NDArray[np.float32]) -> Scorer:
         """A scorer with one share for everybody, or `own_share` (n_users,) each its own."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from securerec.evaluation.intervals import adjusted_mean
+from securerec.evaluation.intervals import Interval, adjusted_mean
 from securerec.evaluation.protocols import Ranks
 
 Covers = Literal["users", "seeds", "users and seeds"]
@@ -75,6 +75,15 @@ def seeded_interval(
             quantile = max(quantile, float(stats.t.ppf(upper, freedom))) if extra else quantile
         half = quantile * variance**0.5
     return SeededInterval(mean, max(0.0, centre - half), min(1.0, centre + half), covers, n_seeds, n_users)
+
+
+def interval_of(values: NDArray[np.float64], *, low: float = 0.0, high: float = 1.0) -> Interval:
+    """95% interval of the mean of (n_seeds, n_users) values in [low, high], over users and seeds; over users alone
+    where there is one seed. Raises ValueError as `seeded_interval`.
+    """
+    width = high - low
+    found = seeded_interval((values - low) / width, covers="users and seeds" if len(values) > 1 else "users")
+    return Interval(*(low + width * bound for bound in (found.mean, found.low, found.high)))
 
 
 def per_user_by_seed(ranks: Sequence[Ranks], ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:

@@ -18,7 +18,8 @@ from securerec.federation.guards import (
     check_scores,
     table_digest,
 )
-from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.head import Heads
+from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.updates import Updates
@@ -33,7 +34,8 @@ class Enrolment:
     setup: the public facts, as bytes; enrolment_public: the pinned key that signed the roster; identities: each
     device's private keys by client number; noise_secret: the stored NoiseKey from which each device's noise grows;
     min_survivors: every device's floor, below which it takes no part, since its noise was sized for it; origin: where
-    the item table starts; guards: what devices check before they answer.
+    the item table starts; learner: how devices score; heads: what is added to the scores of each, in the order of
+    `identities`, None for nothing; guards: what devices check before they answer.
     """
 
     setup: bytes
@@ -43,6 +45,8 @@ class Enrolment:
     quantiser: Quantiser
     min_survivors: int
     origin: Origin
+    learner: Learner
+    heads: Heads | None = None
     guards: Guards = Guards()
 
 
@@ -156,7 +160,9 @@ class DeviceHost:
         functions = work.functions
         if functions is not None and not self._enrolment.origin.noised:
             place = self._place[number]
-            scores = work.table @ functions.weights[place] + functions.biases[place]
+            scores = self._enrolment.learner.logits(work.table, functions.of([place]))[0]
+            if self._enrolment.heads is not None:
+                scores += self._enrolment.heads.logits(np.array([place]))[0]
             check_scores(guards, number, scores)
         check_once(guards, self._answered, number, self._context, work.label)
 

@@ -42,9 +42,13 @@ class RunFolder:
         self.ledger = Ledger(path / "ledger.jsonl")
 
     @classmethod
-    def create(cls, path: Path, config: Config, *, run_id: bytes, dataset_digest: str) -> "RunFolder":
+    def create(
+        cls, path: Path, config: Config, *, run_id: bytes, dataset_digest: str,
+        more: Mapping[str, str] | None = None, files: Mapping[str, bytes] | None = None,
+    ) -> "RunFolder":  # fmt: skip
         """Start a folder with a resolved configuration and fresh secrets; it appears whole or not at all.
 
+        more: further entries of what the run is bound to. files: to lie in it from the beginning, by their place.
         Raises RunError when something is there already, or the folder cannot be made.
         """
         # The place itself, not a link to it: a rename replaces an empty folder, but not a link.
@@ -72,11 +76,14 @@ class RunFolder:
                 "config": _fingerprint(toml),
                 "noise_key": _fingerprint(noise),
                 "training_key": _fingerprint(training),
+                **(more or {}),
             }
             write_atomic(draft.devices / "noise.key", noise, private=True)
             write_atomic(draft.devices / "training.key", training, private=True)
             write_atomic(draft.path / "identity.json", json.dumps(identity, indent=2).encode())
             write_atomic(draft.path / "config.toml", toml)
+            for name, content in (files or {}).items():
+                write_atomic(draft.path / name, content, private=name.startswith("devices/"))
             draft.path.rename(path)
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}: choose another --out") from None
@@ -123,6 +130,10 @@ class RunFolder:
         if not isinstance(value, str):
             raise RunError(f"{self.path / 'identity.json'} has no entry {key!r}: the run cannot go on")
         return value
+
+    def has_identity(self, key: str) -> bool:
+        """Whether the run is bound to such a thing, for those that not every run has."""
+        return key in self._json("identity.json")
 
     def noise_key(self) -> NoiseKey:
         """Where the devices' noise grows from. Raises RunError when it is gone or another."""

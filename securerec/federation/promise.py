@@ -8,7 +8,8 @@ from functools import cache
 import protocols
 from securerec.config import Config, PrivacySettings
 from securerec.errors import ConfigError
-from securerec.federation.warm_start import segments_name
+from securerec.federation.warm_start import PAIRS, segments_name
+from securerec.models.neighbours import pair_width
 from securerec.privacy import calibration
 from securerec.privacy.accounting import Epsilon, central_epsilon, interaction_epsilon, local_epsilon
 from securerec.privacy.events import Event, Unprotected
@@ -28,6 +29,9 @@ CLEAR_VALUE_BOUND = 1 << 21
 
 UNIT_FRACTION_BITS = 20
 """Without privacy a coordinate of a vector of norm 1 travels in steps of 2^-20."""
+
+PAIR_FRACTION_BITS = 10
+"""A pair's value, between 0 and 1, travels in steps of 2^-10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,20 @@ def planned(config: Config, n_items: int) -> list[Planned]:
             Planned(segments_name(number), n_items * (1 + width), 1, share)
             for number, width in enumerate(start.segments)
         ]
-    rest = 1.0 - sum(each.share for each in releases)
-    if training.rounds:
+    if start.head and start.pairs:
+        dimension = n_items * pair_width(n_items)
         releases.append(
             Planned(
-                "round", n_items * training.model().dim, training.rounds, rest, privacy.clip_norm,
+                PAIRS, dimension, 1, 0.0, nonnegative=True, fraction_bits=PAIR_FRACTION_BITS,
+                clear_bound=1 << PAIR_FRACTION_BITS,
+            )
+        )  # fmt: skip
+    rest = 1.0 - sum(each.share for each in releases)
+    if training.rounds:
+        learner = training.learner()
+        releases.append(
+            Planned(
+                "round", (n_items + learner.shared_rows) * learner.dim, training.rounds, rest, privacy.clip_norm,
                 privacy.coordinate_cap, fraction_bits=CLEAR_FRACTION_BITS, clear_bound=CLEAR_VALUE_BOUND,
                 sgd=_sgd(config) if privacy.unit == "interaction" else None,
             )
@@ -129,7 +142,7 @@ def make_promises(
             "counts: raise `surviving` or lower `colluding`"
         )
     quantisers: list[Mechanism | FixedPoint] = []
-    if settings.privacy and not any(each.sgd for each in releases):
+    if settings.privacy and releases and not any(each.sgd for each in releases):
         quantisers += _mechanisms(settings, releases, min_honest)
     else:
         quantisers += [FixedPoint(each.dimension, each.fraction_bits, each.clear_bound) for each in releases]

@@ -15,6 +15,7 @@ from securerec.federation.pool import DevicePool
 from securerec.federation.promise import Promise, figure_of
 from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.federation.warm_start import NoisySum
+from securerec.models.head import Heads
 from securerec.privacy.accounting import local_epsilon
 from securerec.privacy.events import Event
 from securerec.privacy.mechanism import FixedPoint
@@ -58,13 +59,15 @@ class Releases:
             if record is not None:
                 record(name, table, updates, opened, quantiser.scale)
             self._folder.write_start_sum(name, opened)
-        noise = quantiser.client_sigma * math.sqrt(opened.survivors) / quantiser.scale
-        return NoisySum(np.asarray(opened.total, np.float64).reshape(table.shape) / quantiser.scale, noise)
+        return noisy_sum(self._promises[name], opened, len(table))
 
     def secure_sum(
-        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes
-    ) -> SecureSum:
-        """How vectors of a kind are summed: all parties of a protocol. table: what devices are sent first."""
+        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes,
+        heads: Heads | None = None,
+    ) -> SecureSum:  # fmt: skip
+        """How vectors of a kind are summed: all parties of a protocol. table: what devices are sent first; heads: what
+        is added to their scores.
+        """
         promise, training = self._promises[name], self._config.training
         origin = Origin.of(
             table, promise.quantiser, min_survivors=promise.min_survivors, server_lr=training.server_lr,
@@ -74,7 +77,8 @@ class Releases:
             origin = replace(origin, noised=True)
         return SecureSum(
             protocol, promise.spec(self._cohort), promise.quantiser, self._noise_key, pool, run_id=self._run_id,
-            label=label, origin=origin, folder=self._folder.path, basis=basis,
+            label=label, origin=origin, learner=training.learner(), folder=self._folder.path, basis=basis,
+            heads=heads,
         )  # fmt: skip
 
     def spend(self, name: str, label: str, updates: Updates) -> None:
@@ -84,7 +88,7 @@ class Releases:
         PrivacyError when that, and what is still planned, would exceed the epsilon the run was begun with.
         """
         settings, ledger, digest = self._config.privacy, self._folder.ledger, updates.digest()
-        attempts, known = self._folder.attempts(label), ledger.events()
+        attempts, known = self._folder.attempts(label), own_events(ledger.events())
         if digest not in attempts:
             # an attempt that the ledger knows and the devices have forgotten was one with other updates
             charged = sum(event.label.split(",")[0] == label for event in known)
@@ -109,3 +113,19 @@ class Releases:
         rounds = [("round", f"round {number}") for number in range(1, (self._config.training.rounds or 0) + 1)]
         start = [(name, name) for name in self._promises if name != "round"]
         return [self._promises[name].event(each) for name, each in start + rounds if each not in gone]
+
+
+INHERITED = "parent "
+"""How the labels of events begin that a run has from the run it continues: their budget is spent, and not its own."""
+
+
+def own_events(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Without those of the run that this one continues."""
+    return tuple(event for event in events if not event.label.startswith(INHERITED))
+
+
+def noisy_sum(promise: Promise, opened: OpenedSum, n_rows: int) -> NoisySum:
+    """What was opened of a release of that many rows, in the vectors' own units."""
+    quantiser = promise.quantiser
+    noise = quantiser.client_sigma * math.sqrt(opened.survivors) / quantiser.scale
+    return NoisySum(np.asarray(opened.total, np.float64).reshape(n_rows, -1) / quantiser.scale, noise)

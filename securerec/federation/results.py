@@ -18,8 +18,9 @@ from securerec.federation.pool import DevicePool
 from securerec.federation.promise import planned
 from securerec.federation.run import Finished, Observer, Recorder, Run
 from securerec.federation.track import Track, TrackState
-from securerec.models.head import Head, Heads
-from securerec.models.pfedrec import PFedRec, ScoreFunctions
+from securerec.models.head import NO_INPUTS, Head, Heads
+from securerec.models.pfedrec import PFedRec
+from securerec.models.scorers import ScoreFunctions
 from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.mechanism import Mechanism
 from securerec.training.updates import RowUpdates
@@ -54,13 +55,15 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     clean = devices["clean"]
     kept_rounds = {rule: state.kept.round_number for rule, state in finished.states.items()}
     scorings = {protocol: _scorings(run, protocol, clean) for protocol in ("clean", "full")}
-    shares = chosen_shares(clean, run.split)
+    shares = _shares(run, clean)
     if "published" in devices:
         scorings["published"] = _scorings(run, "published", devices["published"])
-    scoring = run.config.evaluation.scoring or "server"
-    headline = {"published": "own", "clean": scoring, "full": scoring}
+    scoring, training = run.config.evaluation.scoring or "server", run.config.training
+    headline = {"published": "own" if training.dual else "server", "clean": scoring, "full": scoring}
     results = {
         "dataset": run.dataset.name,
+        "model": training.model,
+        "dual": training.dual,
         "rounds": run.rounds,
         "kept_round": {"published": kept_rounds.get("published"), "clean": kept_rounds["clean"]},
         "cohort": run.cohort,
@@ -77,6 +80,7 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         "candidates": int((run.candidates.test[:, 1:] >= 0).sum(axis=1).max()),
         "tie_rule": run.dataset.tie_rule,
         "privacy": privacy_figures(run),
+        "continues": run.continues(),
         "protocol": run.config.protocol.protocol,
         "uploads": [
             {"release": name, "count": run.rounds if name == "round" else 1, "bytes": size}
@@ -84,9 +88,13 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
         ],
         "saturated": finished.saturated,
     }
+    n_items = run.dataset.interactions.n_items
+    shared = {"item_table": clean.table[:n_items], "network": clean.table[n_items:]}
     run.folder.finish(
         results,
-        {"item_table": clean.table, "base": clean.heads.head.base, "directions": clean.heads.head.directions},
+        {name: rows for name, rows in shared.items() if len(rows)}
+        | {"base": clean.heads.head.base, "directions": clean.heads.head.directions}
+        | ({"inputs": clean.heads.head.inputs} if clean.heads.head.inputs.size else {}),
         {
             "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases,
             "broadcast": clean.broadcast, "cuts": clean.changes.cuts, "rows": clean.changes.rows,
@@ -108,7 +116,7 @@ def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
     kept = state.kept
     functions, update = track.replay(kept)
     changes = update.part(np.arange(len(update.counts)))
-    return TrainedDevices(kept.table, kept.broadcast, functions, track.trainer.heads, changes)
+    return TrainedDevices(track.trainer.model, kept.table, kept.broadcast, functions, track.trainer.heads, changes)
 
 
 def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]]:
@@ -117,10 +125,11 @@ def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]
     state, _ = read_arrays(folder.devices / "state.safetensors")
     try:
         functions = ScoreFunctions(state["weights"], state["biases"])
-        head = Head(model["base"], model["directions"])
+        head = Head(model["base"], model["directions"], model.get("inputs", NO_INPUTS))
         users = np.arange(len(functions.biases))
+        table = np.concatenate([model["item_table"], model["network"]]) if "network" in model else model["item_table"]
         devices = TrainedDevices(
-            model["item_table"], state["broadcast"], functions, Heads(head, state["tastes"]),
+            folder.config().training.learner(), table, state["broadcast"], functions, Heads(head, state["tastes"]),
             RowUpdates(users, state["cuts"], state["rows"], state["change"]),
         )  # fmt: skip
         return devices, state["own_share"]
@@ -128,9 +137,16 @@ def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]
         raise RunError(f"{folder.path} lacks the array {error}: the run's files are damaged") from None
 
 
+def _shares(run: Run, devices: TrainedDevices) -> NDArray[np.float32]:
+    """How much of its own view each device takes, (n_users,): its choice, or nothing without dual personalisation."""
+    if run.config.training.dual:
+        return chosen_shares(devices, run.split)
+    return np.zeros(len(devices.functions.biases), np.float32)
+
+
 def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:
     shares: dict[str, float | NDArray[np.float32]]
-    shares = {"own": 1.0, "server": 0.0, "device": chosen_shares(devices, run.split)}
+    shares = {"own": 1.0, "server": 0.0, "device": _shares(run, devices)}
     scorings = {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
     if run.config.start.head:
         scorings["head"] = _figures(run, protocol, devices.heads.logits)
@@ -175,9 +191,11 @@ def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 
 def privacy_figures(run: Run) -> dict[str, Any]:
     """What the ledger adds up to. Infinite epsilons are null."""
-    events, delta, private = run.folder.ledger.events(), run.config.privacy.delta, run.config.privacy.privacy
+    events, delta = run.folder.ledger.events(), run.config.privacy.delta
+    # a run that only goes on, without rounds, releases nothing
+    promise = next(iter(run.promises.values()), None)
+    private = run.config.privacy.privacy and promise is not None
     central, local, spent = central_epsilon(events, delta=delta), local_epsilon(events, delta=delta), run.spent()
-    promise = next(iter(run.promises.values()))
     rdp = central_epsilon(events, delta=delta, accountant="rdp")
     figures: dict[str, Any] = {
         "unit": spent.unit,
@@ -189,10 +207,10 @@ def privacy_figures(run: Run) -> dict[str, Any]:
         "central_epsilon": _finite(central),
         "central_epsilon_rdp": _finite(rdp),
         "local_epsilon": _finite(local),
-        "noise_source": NOISE_SOURCES[promise.noise_source] if private else None,
+        "noise_source": NOISE_SOURCES[promise.noise_source] if promise and private else None,
         "not_accounted": _not_accounted(run.config),
     }
-    if promise.sgd is not None:
+    if promise is not None and promise.sgd is not None:
         sgd = promise.sgd
         release = {
             "release": "round", "count": run.rounds, "share": 1.0, "clip_norm": sgd.clip_norm, "norm": "L2",
@@ -208,13 +226,13 @@ def privacy_figures(run: Run) -> dict[str, Any]:
             {
                 "release": each.name, "count": each.count, "share": each.share, "clip_norm": each.clip_norm,
                 "norm": f"L{mechanism.norm_order}",
-                "noise_multiplier": mechanism.noise_multiplier(promise.min_honest),
+                "noise_multiplier": mechanism.noise_multiplier(run.promises[each.name].min_honest),
             }
             for each in planned(run.config, run.dataset.interactions.n_items)
             if isinstance(mechanism := run.promises[each.name].quantiser, Mechanism)
         ],
-        "min_survivors": promise.min_survivors if private else None,
-        "min_honest": promise.min_honest if private else None,
+        "min_survivors": promise.min_survivors if promise and private else None,
+        "min_honest": promise.min_honest if promise and private else None,
     }  # fmt: skip
 
 

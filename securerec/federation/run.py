@@ -24,15 +24,16 @@ from securerec.federation.pool import DevicePool
 from securerec.federation.promise import Promise, figure_of, make_promises, planned
 from securerec.federation.releases import Releases
 from securerec.federation.summing import OpenedSum
-from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState, Trainer
+from securerec.federation.track import Kept, RoundOutcome, Summing, Track, TrackState
 from securerec.federation.warm_start import WarmStart, cold_start, warm_start
 from securerec.models.head import public_features
-from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.accounting import Epsilon
 from securerec.privacy.mechanism import FixedPoint
-from securerec.training.cohort import CohortTrainer, Table
+from securerec.training.cohort import Table
 from securerec.training.draws import Sampler
 from securerec.training.interaction.trainer import InteractionTrainer
+from securerec.training.trainers import Trainer, trainer_of
 from securerec.training.updates import Updates
 
 
@@ -113,7 +114,7 @@ class Run:
 
         Raises DataError, ConfigError or PrivacyError for what cannot be run, RunError for the folder.
         """
-        _check(config, dataset)
+        check_run(config, dataset)
         digest = dataset.digest()
         entropy = os.urandom(32) if config.seed is None else config.to_toml() + digest.encode()
         run_id = hashlib.sha256(b"securerec run id" + entropy).digest()[:16]
@@ -130,6 +131,10 @@ class Run:
     def cohort(self) -> int:
         return self.dataset.interactions.n_users
 
+    def continues(self) -> dict[str, Any] | None:
+        """Which run this one goes on from, and what it adds to its epsilon; None for a run of its own."""
+        return None
+
     def spent(self) -> Epsilon:
         """The epsilon of everything in the ledger, of the run's own unit."""
         return figure_of(self.config.privacy)(self.folder.ledger.events(), delta=self.config.privacy.delta)
@@ -140,14 +145,15 @@ class Run:
         Everybody can compute the initial values, since their seed is public.
         """
         rng, train = np.random.default_rng(int(self.folder.identity("initial_values"), 16)), self.split.train
-        cold = cold_start(self.config.training.model(), train, rng)
+        learner = self.config.training.learner()
+        cold = cold_start(learner, train, rng)
         if not self.config.start.head:
             return cold
-        features, model = public_features(self.dataset), self.config.training.model()
+        features = public_features(self.dataset)
         open_sum = partial(self.releases.open, pool, record.release if record else None)
         # Sums of floats depend on how many threads share them, and so would the uploads.
         with threadpool_limits(1):
-            return warm_start(self.config.start, model, features, cold, train, open_sum, basis=self.run_id)
+            return warm_start(self.config.start, learner, features, cold, train, open_sum, basis=self.run_id)
 
     def summing(self, rule: str, pool: DevicePool, start: WarmStart) -> Summing | FixedPoint | None:
         """How a track's updates are summed; None in a run without rounds."""
@@ -157,7 +163,7 @@ class Run:
         protocol = self.config.protocol.protocol if rule == "clean" else "plain"
         if isinstance(quantiser, FixedPoint) and protocol == "plain":
             return quantiser
-        return self.releases.secure_sum("round", rule, protocol, pool, start.table, start.basis)
+        return self.releases.secure_sum("round", rule, protocol, pool, start.table, start.basis, start.heads)
 
     def _track(self, rule: str, pool: DevicePool, start: WarmStart) -> Track:
         """The run's own track ("clean"), or its twin ("published") whose negatives avoid the held-out items.
@@ -165,7 +171,8 @@ class Run:
         The twin serves only the published protocol's figures: it is noised alike, but summed in the clear.
         """
         config, clean = self.config, rule == "clean"
-        kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else "own"
+        as_published = "own" if config.training.dual else "server"
+        kept_scoring = ("server" if config.evaluation.scoring != "own" else "own") if clean else as_published
         return Track(
             self._trainer(rule, start),
             self.summing(rule, pool, start),
@@ -179,12 +186,12 @@ class Run:
         )
 
     def _trainer(self, rule: str, start: WarmStart) -> Trainer:
-        model = self.config.training.model()
+        learner = self.config.training.learner()
         sgd = self.promises["round"].sgd if self.rounds else None
-        if sgd is not None:
-            return InteractionTrainer(model, self.split.train, sgd, self.noise_key)
+        if sgd is not None and isinstance(learner, PFedRec):
+            return InteractionTrainer(learner, self.split.train, sgd, self.noise_key)
         never_negative = self.split.train if rule == "clean" else self.dataset.interactions
-        return CohortTrainer(model, self.split.train, never_negative, heads=start.heads)
+        return trainer_of(learner, self.split.train, never_negative, heads=start.heads)
 
     def tracks(self, pool: DevicePool, record: Recorder | None = None) -> dict[str, Track]:
         """The run's tracks by their rule for training negatives, from where the warm start has brought them.
@@ -258,7 +265,7 @@ class Run:
         return f"hr@{self.config.evaluation.cutoffs[0]}"
 
 
-def _check(config: Config, dataset: Dataset) -> None:
+def check_run(config: Config, dataset: Dataset) -> None:
     """Raise what a run would raise at its first round, before there is a folder."""
     split, training = leave_one_out(dataset.interactions), config.training
     if not (split.test >= 0).any():

@@ -14,7 +14,8 @@ from securerec.federation.devices import Enrolment, LocalUpdates, Quantiser
 from securerec.federation.guards import Origin, table_digest
 from securerec.federation.pool import DevicePool
 from securerec.federation.spool import Spool
-from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.head import Heads
+from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint
 from securerec.privacy.randomness import KeyStream, NoiseKey
 from securerec.training.cohort import Table
@@ -53,6 +54,11 @@ def clear_sum(
         rows, delta = updates.of(client)
         if isinstance(quantiser, FixedPoint):
             saturated += quantiser.saturated(delta)
+            if recorded is None:
+                # most rows are untouched, and without noise they stay so
+                if len(rows):
+                    total.reshape(-1, delta.shape[1])[rows] += quantiser.steps(rows, delta)
+                continue
         values = quantiser.privatise(rows, delta, stream_of(client))
         total += values
         if recorded is not None:
@@ -68,10 +74,11 @@ class SecureSum:
 
     def __init__(
         self, protocol: str, spec: protocols.SumSpec, quantiser: Quantiser, noise_key: NoiseKey, pool: DevicePool,
-        *, run_id: bytes, label: str, origin: Origin, folder: Path, basis: bytes = b"",
+        *, run_id: bytes, label: str, origin: Origin, learner: Learner, folder: Path, basis: bytes = b"",
+        heads: Heads | None = None,
     ) -> None:  # fmt: skip
-        """folder: where uploads wait in a round, in a file without a name. basis: digest of what devices were sent
-        beside the tables.
+        """learner: how devices score. folder: where uploads wait in a round, in a file without a name. basis: digest of
+        what devices were sent beside the tables. heads: what is added to everybody's scores.
         """
         self._folder, self._basis = folder, basis
         self.quantiser, self.label = quantiser, label
@@ -87,7 +94,8 @@ class SecureSum:
                 Enrolment(
                     enrolled.setup, enrolled.enrolment.public,
                     {int(client): enrolled.client_identities[int(client)].to_bytes() for client in part},
-                    noise_key.to_bytes(), quantiser, spec.min_clients, origin,
+                    noise_key.to_bytes(), quantiser, spec.min_clients, origin, learner,
+                    None if heads is None else Heads(heads.head, heads.tastes[part]),
                 )
                 for part in self._parts
             ],
@@ -121,7 +129,7 @@ class SecureSum:
         work = [
             LocalUpdates(
                 round_number, table, part, updates.part(part),
-                None if functions is None else ScoreFunctions(functions.weights[part], functions.biases[part]),
+                None if functions is None else functions.of(part),
                 label, self._basis, record,
             )
             for part in self._parts

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,8 @@ from securerec.federation.warm_start import WarmStart
 from securerec.models.pfedrec import ScoreFunctions
 from securerec.models.shrinkage import wiener
 from securerec.privacy.mechanism import FixedPoint
-from securerec.training.cohort import CohortTrainer, CohortUpdate, Table
-from securerec.training.draws import Draws
-from securerec.training.interaction.trainer import InteractionTrainer, RoundDraws
-
-Trainer = CohortTrainer | InteractionTrainer
+from securerec.training.cohort import CohortUpdate, Table
+from securerec.training.trainers import Trainer
 
 LEFT = 1e-3
 """Share of a round's noise that is never taken away: a table that did not move at all would be no new one, and devices
@@ -47,8 +44,8 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackState:
-    """Where a track stands after `round_number` rounds: the server's `table` (n_items, dim), every device's
-    functions.
+    """Where a track stands after `round_number` rounds: the server's shared matrix `table` (n_rows, dim), every
+    device's functions.
     """
 
     round_number: int
@@ -112,7 +109,7 @@ class Track:
         self._start, self._training_key, self._server_lr = start, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
-    def _draws(self, round_number: int) -> Draws | RoundDraws:
+    def _draws(self, round_number: int) -> Any:
         seed = np.random.SeedSequence(self._training_key, spawn_key=(round_number,))
         return self.trainer.draw(np.random.default_rng(seed))
 
@@ -137,7 +134,7 @@ class Track:
             raise ValueError("a track without a way to sum has no rounds")
         fused = summing if isinstance(summing, FixedPoint) else None
         functions, update, summed = self.trainer.train(
-            state.table, state.functions, draws,  # type: ignore[arg-type]  # a trainer takes its own draws
+            state.table, state.functions, draws,
             scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
         )  # fmt: skip
         seconds["train"] = clock.lap()
@@ -172,7 +169,7 @@ class Track:
         if kept.round_number == 0:
             return kept.functions_before, self.trainer.untrained(kept.functions_before)
         draws = self._draws(kept.round_number)
-        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)  # type: ignore[arg-type]
+        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
         return functions, update
 
     def _validate(

@@ -12,9 +12,19 @@ from numpy.typing import NDArray
 
 from securerec.config import StartSettings
 from securerec.data.interactions import Interactions
-from securerec.models.head import Heads, PublicFeatures, calibrated_biases, fit_tastes, grown, make_head, softmax
-from securerec.models.pfedrec import PFedRec, ScoreFunctions
+from securerec.models.head import (
+    Heads,
+    PublicFeatures,
+    calibrated_biases,
+    fit_tastes,
+    grown,
+    make_head,
+    softmax,
+    with_neighbours,
+)
+from securerec.models.neighbours import NEARNESS, neighbours, pair_width, pairs_of
 from securerec.models.popularity import estimated_popularity
+from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.models.segments import GAINS, Segments, next_loadings, shrunk
 from securerec.training.cohort import Table
 from securerec.training.updates import Change, RowUpdates, Updates, digest_of, place_of
@@ -116,7 +126,38 @@ class SegmentVectors:
         return SegmentVectors(self.segments, clients, lists, heads, self.weights[places], self.table)
 
 
-def cold_start(model: PFedRec, train: Interactions, rng: np.random.Generator) -> WarmStart:
+@dataclass(frozen=True, slots=True, eq=False)
+class PairVectors:
+    """Client `clients[i]`'s pairs of items, the nearer in its list the larger: (n_items, pair_width), no value above 1;
+    computed when asked for.
+
+    lists: training items, in the order of the clients. exponent: of the nearness.
+    """
+
+    clients: NDArray[np.int64]
+    lists: Interactions
+    exponent: float
+
+    def of(self, client: int) -> Change:
+        items = self.lists.of(place_of(self.clients, client))
+        return pairs_of(items, self.lists.n_items, exponent=self.exponent)
+
+    def digest(self) -> str:
+        """Of all that the pairs follow from, and of a few of them: another processor may round otherwise."""
+        state = hashlib.sha256(f"pairs {self.exponent}".encode())
+        for array in (self.clients, self.lists.offsets, self.lists.items):
+            state.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        for client in self.clients[:: max(1, len(self.clients) // _WITNESSES)]:
+            state.update(self.of(int(client))[1].tobytes())
+        return state.hexdigest()
+
+    def part(self, clients: NDArray[np.int64]) -> "PairVectors":
+        places = np.searchsorted(self.clients, clients)
+        lists = Interactions.from_lists([self.lists.of(int(place)).tolist() for place in places], self.lists.n_items)
+        return PairVectors(clients, lists, self.exponent)
+
+
+def cold_start(model: Learner, train: Interactions, rng: np.random.Generator) -> WarmStart:
     """Random values as the learner has them, and nothing released."""
     table = model.initial_table(train.n_items, rng)
     return WarmStart(Heads.none(train.n_users, train.n_items), table, model.initial_functions(train.n_users, rng))
@@ -124,7 +165,7 @@ def cold_start(model: PFedRec, train: Interactions, rng: np.random.Generator) ->
 
 def warm_start(
     settings: StartSettings,
-    model: PFedRec,
+    model: Learner,
     features: PublicFeatures,
     cold: WarmStart,
     train: Interactions,
@@ -134,8 +175,9 @@ def warm_start(
 ) -> WarmStart:
     """Release what the settings say, fit every device's head to it, and start the item table.
 
-    Each release of segments adds columns to the table, which are features to the heads from then on. basis: names the
-    run, so that no release of another one is taken for a retry of this one's.
+    Each release of segments adds columns to the table, which are features to the heads from then on; one of pairs gives
+    every head an item-item model. basis: names the run, so that no release of another one is taken for a
+    retry of this one's.
     """
     users = np.arange(train.n_users)
     opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), basis)
@@ -156,10 +198,20 @@ def warm_start(
         features = grown(features, learnt)
         head = make_head(features, estimate)
         heads = Heads(head, fit_tastes(head, train, recency=settings.recency, weights=weights, table=table))
+    if settings.pairs:
+        sent = np.zeros((train.n_items, pair_width(train.n_items)), np.float32)
+        opened = open_sum(PAIRS, sent, PairVectors(users, train, NEARNESS * settings.recency), basis)
+        basis = hashlib.sha256(basis + opened.digest()).digest()
+        inputs, outputs = neighbours(opened.total, settings.pairs)
+        heads = with_neighbours(heads, inputs, outputs, train, settings.recency)
     biases = calibrated_biases(heads, model.negatives, weights, table)
     if not settings.segments:
         table, weights = cold.table, cold.functions.weights
     return WarmStart(heads, table, ScoreFunctions(weights, biases), basis, popularity)
+
+
+PAIRS = "pairs"
+"""Name of the release of pairs."""
 
 
 def segments_name(number: int) -> str:

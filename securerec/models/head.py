@@ -5,7 +5,7 @@ own taste for each feature. Nothing of the fit leaves the device: it is a part o
 which adds `w_u . e_i` to it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
+from securerec.models.neighbours import LATE, recency_matrix
 
 Floats = NDArray[np.float32]
 
@@ -54,17 +55,30 @@ def public_features(dataset: Dataset) -> PublicFeatures:
     return PublicFeatures(values[:, telling].astype(np.float32), precision[telling])
 
 
+NO_INPUTS = np.zeros((0, 0), np.float32)
+"""Of a head without an item-item model."""
+NO_INPUTS.setflags(write=False)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """The part of the score functions that everybody has alike.
 
     base: (n_items,) float32, an item's score for somebody of whom nothing is known. directions: (n_items, d) float32,
     features in coordinates in which the prior of a taste is the standard normal, and the curvature of the likelihood at
-    the prior's mean is diagonal.
+    the prior's mean is diagonal. inputs: (n_items, k) float32 of an item-item model (`securerec.models.neighbours`), k
+    = 0 without one: its outputs are the last k of the directions, and a device's tastes along them are not fitted, but
+    the sum of its list's inputs, newer ones weighing more.
     """
 
     base: Floats
     directions: Floats
+    inputs: Floats = field(default_factory=lambda: NO_INPUTS)
+
+    @property
+    def fitted(self) -> int:
+        """How many directions tastes are fitted along: the first ones."""
+        return self.directions.shape[1] - self.inputs.shape[1]
 
     def logits(self, tastes: Floats) -> Floats:
         """Scores (m, n_items) of devices with these tastes (m, d)."""
@@ -122,6 +136,19 @@ def weights_by_recency(interactions: Interactions, recency: float) -> NDArray[np
     return weights * (MASS * np.sqrt(counts) / np.maximum(total, 1e-300))[users]
 
 
+def with_neighbours(heads: Heads, inputs: Floats, outputs: Floats, lists: Interactions, recency: float) -> Heads:
+    """Every device's head with an item-item model, inputs and outputs (n_items, k), and each one's list in it."""
+    head = Head(heads.head.base, np.concatenate([heads.head.directions, outputs], axis=1), inputs)
+    return Heads(head, np.concatenate([heads.tastes, _neighbour_tastes(head, lists, recency)], axis=1))
+
+
+def _neighbour_tastes(head: Head, lists: Interactions, recency: float) -> Floats:
+    """(n_users, k)."""
+    if not head.inputs.shape[1]:
+        return np.zeros((lists.n_users, 0), np.float32)
+    return np.asarray(recency_matrix(lists, LATE * recency) @ head.inputs, np.float32)
+
+
 def fit_tastes(
     head: Head, interactions: Interactions, *, recency: float = RECENCY, weights: Floats | None = None,
     table: Floats | None = None,
@@ -130,7 +157,8 @@ def fit_tastes(
 
     argmax sum_i w_i eta_i - N log sum_j exp(eta_j) - |taste|^2 / 2 with eta = base + directions taste + table weights,
     w the list's weights by recency and N their sum. STEPS of gradient over curvature from zero, shortened towards the
-    end. weights (n_users, dim), table (n_items, dim): what the score functions add already.
+    end. weights (n_users, dim), table (n_items, dim): what the score functions add already. Tastes
+    along an item-item model's outputs stand last; nothing is fitted along or beside them, since it knows the list.
     """
     n_users = interactions.n_users
     by_recency = weights_by_recency(interactions, recency)
@@ -138,20 +166,21 @@ def fit_tastes(
         (by_recency.astype(np.float32), interactions.items, interactions.offsets), shape=(n_users, interactions.n_items)
     )
     # each direction's variance under the base: the likelihood's curvature at zero, for one unit of weight
-    curvature = softmax(head.base[None].copy())[0] @ np.square(head.directions)
+    directions = head.directions[:, : head.fitted]
+    curvature = softmax(head.base[None].copy())[0] @ np.square(directions)
     mass = (MASS * np.sqrt(interactions.counts())).astype(np.float32)[:, None]
-    tastes = np.zeros((n_users, head.directions.shape[1]), np.float32)
+    tastes = np.zeros((n_users, head.fitted), np.float32)
     for first in range(0, n_users, _USERS_AT_ONCE):
         some = slice(first, min(first + _USERS_AT_ONCE, n_users))
-        pull = np.asarray(lists[some] @ head.directions, np.float32)
+        pull = np.asarray(lists[some] @ directions, np.float32)
         inverse = (1 / (1 + mass[some] * curvature)).astype(np.float32)
         taste = tastes[some]
         added = np.float32(0) if weights is None or table is None else weights[some] @ table.T
         for step in range(STEPS):
-            expected = softmax(head.logits(taste) + added) @ head.directions
+            expected = softmax(taste @ directions.T + head.base + added) @ directions
             length = np.float32(0.7 if step < STEPS - 2 else 0.5)
             taste += length * inverse * (pull - mass[some] * expected - taste)
-    return tastes
+    return np.concatenate([tastes, _neighbour_tastes(head, interactions, recency)], axis=1)
 
 
 def calibrated_biases(heads: Heads, negatives: int, weights: Floats, table: Floats) -> Floats:
@@ -159,14 +188,16 @@ def calibrated_biases(heads: Heads, negatives: int, weights: Floats, table: Floa
     items drawn uniformly.
 
     An item to which heads and score functions, weights (n_users, dim) on a table (n_items, dim), give the share p of
-    the next choice is the positive with odds p n_items / negatives.
+    the next choice is the positive with odds p n_items / negatives. An item-item model is left aside: what it
+    adds for the list's own items would make a device sure of the rest of the catalogue, and its rounds learn nothing.
     """
     n_users, n_items = len(heads.tastes), len(heads.head.base)
+    fitted = Head(heads.head.base, heads.head.directions[:, : heads.head.fitted])
     biases = np.empty(n_users, np.float32)
     for first in range(0, n_users, _USERS_AT_ONCE):
         some = np.arange(first, min(first + _USERS_AT_ONCE, n_users))
         biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(
-            heads.logits(some) + weights[some] @ table.T, axis=1
+            fitted.logits(heads.tastes[some, : heads.head.fitted]) + weights[some] @ table.T, axis=1
         )
     return biases
 

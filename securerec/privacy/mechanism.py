@@ -208,8 +208,12 @@ class FixedPoint:
         self, rows: NDArray[np.int32], delta: NDArray[np.float32], stream: KeyStream | None = None
     ) -> NDArray[np.int64]:
         """The upload, (dimension,) int64 steps, to the nearest (ties to even). Raises as `Mechanism.round_and_clip`."""
+        return spread(self.steps(rows, delta), rows, self.dimension)
+
+    def steps(self, rows: NDArray[np.int32], delta: NDArray[np.float32]) -> NDArray[np.int64]:
+        """`privatise` for the touched rows alone, (t, dim)."""
         check_rows(rows, delta, self.dimension)
         if not np.isfinite(delta).all():
             raise PrivacyError(NOT_FINITE_MESSAGE)
         steps = np.clip(np.rint(delta.astype(np.float64) * self.scale), -self.value_bound, self.value_bound)
-        return spread(steps.astype(np.int64), rows, self.dimension)
+        return steps.astype(np.int64)

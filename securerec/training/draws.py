@@ -62,13 +62,17 @@ class Sampler:
         codes = np.empty(self.offsets[-1], np.int32)
 
         def block(_: int, first: int, last: int) -> None:
-            _draw_block(
-                first, last, self._train.offsets, self._train.items, self._never.offsets, self._never.items,
-                self._train.n_items, self._negatives, keys, self.offsets, codes,
-            )  # fmt: skip
+            self.fill(first, last, keys, codes[self.offsets[first] : self.offsets[last]])
 
         run(block)
         return Draws(self.offsets, codes)
+
+    def fill(self, first: int, last: int, keys: NDArray[np.uint64], codes: NDArray[np.int32]) -> None:
+        """Write the samples of clients first..last-1, and of nobody else, into `codes`; `keys` are everybody's."""
+        _draw_block(
+            first, last, self._train.offsets, self._train.items, self._never.offsets, self._never.items,
+            self._train.n_items, self._negatives, keys, codes,
+        )  # fmt: skip
 
 
 BlockRunner = Callable[[Callable[[int, int, int], None]], None]
@@ -119,16 +123,16 @@ def _below(state: np.uint64, bound: int) -> tuple[np.uint64, np.int64]:
 @njit(cache=True, nogil=True)
 def _draw_block(
     first: int, last: int, offsets: NDArray[np.int64], items: NDArray[np.int32], never_offsets: NDArray[np.int64],
-    never_items: NDArray[np.int32], n_items: int, negatives: int, keys: NDArray[np.uint64],
-    sample_offsets: NDArray[np.int64], codes: NDArray[np.int32],
+    never_items: NDArray[np.int32], n_items: int, negatives: int, keys: NDArray[np.uint64], codes: NDArray[np.int32],
 ) -> None:  # fmt: skip
     barred = np.zeros(n_items, np.uint8)
+    at = 0
     for client in range(first, last):
         never = never_items[never_offsets[client] : never_offsets[client + 1]]
         for item in never:
             barred[item] = 1
         state = keys[client]
-        at = sample_offsets[client]
+        start = at
         for position in range(offsets[client], offsets[client + 1]):
             codes[at] = 2 * items[position] + 1
             for nth in range(negatives):
@@ -143,7 +147,6 @@ def _draw_block(
             at += 1 + negatives
         for item in never:
             barred[item] = 0
-        start = sample_offsets[client]
         for position in range(at - start - 1, 0, -1):
             state, other = _below(state, position + 1)
             here = codes[start + position]

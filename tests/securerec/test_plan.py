@@ -1,6 +1,7 @@
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 from securerec.config import Config, make_config
 from securerec.errors import ConfigError
 from securerec.federation.promise import planned
+from securerec.models.fedncf import FedNCF
+from securerec.models.pfedrec import PFedRec
 from securerec.plan import FEW, ITEMS, MANY, ROUNDS_SHARE, signal_of
+from securerec.scorer_plan import Model
 
 N_ITEMS = 500
 
@@ -77,8 +81,14 @@ def test_shares_add_up_to_the_whole_budget(
         ({"start": {"head": False}, "training": {"rounds": 0}}, "nothing would be learnt"),
         ({"start": {"segments": (3, 4)}, "training": {"dim": 4}}, "training.dim must be 9"),
         ({"start": {"segments": (), "segment_share": 0.2}}, "no meaning without start.segments"),
+        ({"start": {"pairs": 8}}, "start.pairs goes only with --no-privacy"),
+        ({"start": {"head": False, "pairs": 8}}, "start.pairs has no meaning without start.head"),
         ({"start": {"popularity_share": 1.0}}, "must leave something for every release"),
         ({"start": {"popularity_share": 0.5}, "training": {"rounds": 0}, "privacy": {"epsilon": 0.5}}, "add up to 1"),
+        ({"training": {"model": "fedncf"}, "start": {"head": True}}, "head does not go with training.model fedncf"),
+        ({"training": {"model": "fedmf"}, "privacy": {"unit": "interaction"}}, "privacy.unit interaction does not go"),
+        ({"training": {"dual": False}, "privacy": {"unit": "interaction"}}, "training.dual has no meaning"),
+        ({"training": {"model": "fedncf", "dual": False}, "views": {"record_views": True}}, "no attack here reads"),
     ],
 )
 def test_what_does_not_go_together_is_refused(sections: dict[str, Any], message: str) -> None:
@@ -86,9 +96,43 @@ def test_what_does_not_go_together_is_refused(sections: dict[str, Any], message:
         resolved(943, **sections)
 
 
-def test_without_privacy_the_paper_s_learner_is_left_alone_unless_a_head_is_asked_for() -> None:
-    paper = resolved(943, privacy={"privacy": False})
-    assert not paper.start.head and paper.training.dim == 32 and paper.training.rounds == 100
-    warm = resolved(943, privacy={"privacy": False}, start={"head": True})
-    assert warm.training.item_lr_factor == 0.3
+def test_the_paper_s_learner_is_to_be_had_by_name_and_the_best_without_one() -> None:
+    paper = resolved(943, privacy={"privacy": False}, training={"model": "pfedrec"})
+    assert not paper.start.head and paper.training.rounds == 100
+    assert paper.training.learner() == PFedRec()
+    assert resolved(943, privacy={"privacy": False}, start={"head": False}).training.learner() == PFedRec()
+    warm = resolved(943, privacy={"privacy": False})
+    assert warm.training.model == "auto" and warm.training.item_lr_factor == 0.3
     assert warm.start.segments == (16, 32) and warm.training.dim == 50
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("dual", [True, False])
+@pytest.mark.parametrize("model", get_args(Model))
+def test_every_learner_has_a_plan_that_a_run_s_folder_keeps(model: Model, dual: bool, private: bool) -> None:
+    config = resolved(943, training={"model": model, "dual": dual}, privacy={"privacy": private})
+    learner = config.training.learner()
+    assert learner.dual == dual
+    assert config.start.head == (model == "auto")
+    again = make_config(tomllib.loads(config.to_toml().decode()))
+    assert again == again.resolved(943) == config
+    # a network that starts at zero has no gradient
+    start = learner.initial_table(5, np.random.default_rng(0)), learner.initial_functions(2, np.random.default_rng(0))
+    assert start[0].any() and (start[1].weights.any() or not isinstance(learner, FedNCF))
+
+
+def test_what_is_set_goes_before_a_learner_s_plan() -> None:
+    config = resolved(943, training={"model": "fedncf", "score_lr": 7.0, "dim": 3}, privacy={"privacy": False})
+    assert config.training.score_lr == 7.0 and config.training.learner().dim == 3
+
+
+def test_pairs_are_asked_for_without_privacy_alone_and_where_so_many_can_travel() -> None:
+    def pairs(users: int, items: int, **sections: dict[str, Any]) -> int | None:
+        return resolved(users, items, **({"privacy": {"privacy": False}} | sections)).start.pairs
+
+    assert pairs(943, 1682) == 256 and pairs(943, 1682, privacy={}) == 0
+    assert pairs(6040, 3706) == 0 and pairs(6040, 3706, protocol={"protocol": "plain"}) == 256
+    assert pairs(943, 1682, views={"record_views": True}) == 0
+    assert pairs(10, 4097) == 0
+    with pytest.raises(ConfigError, match="4096 are the most"):
+        pairs(10, 4097, start={"pairs": 8})

@@ -1,10 +1,9 @@
 """The methods that a sweep compares: a name, the settings that make it, and a sentence. One more is one more line."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["central", "local", "nothing", "none"]
-"""Who is trusted with what: see KINDS."""
+from securerec.experiments.sweeps.cells import Kind
 
 KINDS: dict[Kind, str] = {
     "central": "secure sum",
@@ -12,8 +11,6 @@ KINDS: dict[Kind, str] = {
     "nothing": "nothing uploaded",
     "none": "no privacy",
 }
-"""central: epsilon is against whoever sees only sums. local: against whoever opens one client's uploads. nothing:
-each device by itself with what is public. none: uploads in the clear, no epsilon holds."""
 
 WITH_EPSILON: tuple[Kind, ...] = ("central", "local")
 
@@ -39,10 +36,12 @@ UNIFORM: dict[str, Any] = {"start": {"head": True, "segments": (), "recency": 0.
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("auto", "what an epsilon alone chooses: PFedRec, warmly started", {"start": {"head": True}}, head=True),
+        Method(
+            "auto", "what an epsilon alone chooses: PFedRec, warmly started", {"training": {"model": "auto"}}, head=True
+        ),
         Method("start", "the warm start alone, no rounds", {"start": {"head": True}} | NO_ROUNDS, head=True),
         Method("head", "popularity and a private head, no item table", HEAD_ALONE, head=True),
         Method("uniform", "the same head, all interactions weighing alike", UNIFORM, head=True),
-        Method("pfedrec", "PFedRec's rounds without item features", {"start": {"head": False}}),
+        Method("pfedrec", "PFedRec's rounds without item features", {"training": {"model": "pfedrec"}}),
     )
 }

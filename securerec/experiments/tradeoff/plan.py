@@ -7,9 +7,10 @@ from typing import Any
 from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
 from securerec.errors import ConfigError
-from securerec.experiments.tradeoff.cells import Cell
-from securerec.experiments.tradeoff.methods import KINDS, METHODS, WITH_EPSILON, WITHOUT_UPLOADS, Kind
-from securerec.experiments.tradeoff.references import REFERENCES
+from securerec.experiments.sweeps.cells import Cell, Kind
+from securerec.experiments.sweeps.layers import layered
+from securerec.experiments.sweeps.references import REFERENCES
+from securerec.experiments.tradeoff.methods import KINDS, METHODS, WITH_EPSILON, WITHOUT_UPLOADS
 
 ATTACKS = ("rank-1 sign", "common axis", "sum less popularity", "touched-set intersection")
 """On the items of each device: the strongest known ones on each view that need no shadow training."""
@@ -17,6 +18,7 @@ ATTACKS = ("rank-1 sign", "common axis", "sum less popularity", "touched-set int
 _SET_BY_THE_SWEEP = {
     "": ("seed",),
     "data": ("dataset",),
+    "training": ("model",),
     "privacy": ("privacy", "epsilon", "local_epsilon", "noise_multiplier"),
     "protocol": ("protocol",),
     "evaluation": ("published",),
@@ -93,7 +95,7 @@ class Plan:
         config = make_config(layered(layered(self.settings, own), swept)).resolved(
             dataset.interactions.n_users, dataset.interactions.n_items
         )
-        return Cell(dataset.name, dataset.digest(), method, kind, epsilon, seed, config, attacks)
+        return Cell(dataset.name, dataset.digest(), method, kind, epsilon, seed, config, attacks=attacks)
 
     def _references(self, dataset: Dataset) -> list[Cell]:
         base = make_config(dict(self.settings))
@@ -108,15 +110,6 @@ class Plan:
                 config = Config(seed=seed, data=data, evaluation=evaluation)
                 cells.append(Cell(dataset.name, dataset.digest(), name, "reference", None, seed, config))
         return cells
-
-
-def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings, those of `above` in place of those of `below`."""
-    result = dict(below)
-    for key, value in above.items():
-        known = result.get(key)
-        result[key] = layered(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return result
 
 
 def _privacy(kind: Kind, epsilon: float | None) -> dict[str, Any]:

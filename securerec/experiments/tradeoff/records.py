@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from securerec.data.dataset import Dataset
-from securerec.experiments.tradeoff.cells import Cell, Measured
+from securerec.experiments.sweeps.cells import Cell, Measured
 from securerec.experiments.tradeoff.summary import NOT_CHARGED, returned_users, spent
 from securerec.files import write_atomic
 

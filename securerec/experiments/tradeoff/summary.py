@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from securerec.data.dataset import Dataset
 from securerec.evaluation.gaps import gaps_before_test
 from securerec.evaluation.intervals import Interval
-from securerec.evaluation.seeds import seeded_interval
-from securerec.experiments.tradeoff.cells import Cell, Measured, metric_names
+from securerec.evaluation.seeds import interval_of
+from securerec.experiments.sweeps.cells import Cell, Measured, metric_names
+from securerec.experiments.sweeps.references import REFERENCES
 from securerec.experiments.tradeoff.methods import KINDS, WITH_EPSILON
-from securerec.experiments.tradeoff.references import REFERENCES
 from securerec.experiments.tradeoff.tuning import tuned_epsilon
 from securerec.privacy.accounting import central_epsilon, local_epsilon
 
@@ -122,7 +122,7 @@ def _point(
     found: list[tuple[Cell, Measured]], late: NDArray[np.int64], popular: Measured | None, mean_trials: float | None
 ) -> Point:
     cell, first = found[0]
-    names = metric_names(cell.config)
+    names = metric_names(cell)
     stacked = {name: np.stack([measured.values[name] for _, measured in found]) for name in names}
     among = np.isin(first.users, late)
     beyond = None
@@ -193,15 +193,6 @@ def _leak(found: list[tuple[Cell, Measured]]) -> Leak | None:
     popularity = float(np.mean([finding["controls"]["popularity"][0] for finding in strongest]))
     auc = float(np.mean([result[0] for result in results]))
     return Leak(auc, bounds[0], bounds[1], popularity, best["attack"], best["view"], best["release"])
-
-
-def interval_of(values: NDArray[np.float64], *, low: float = 0.0, high: float = 1.0) -> Interval:
-    """95% interval of the mean of (n_seeds, n_users) values in [low, high], over users and seeds; over users alone
-    where there is one seed. Raises ValueError as `seeded_interval`.
-    """
-    width = high - low
-    found = seeded_interval((values - low) / width, covers="users and seeds" if len(values) > 1 else "users")
-    return Interval(*(low + width * bound for bound in (found.mean, found.low, found.high)))
 
 
 def kind_label(kind: str) -> str:

@@ -26,7 +26,7 @@ def stage(round_number: int, private: bool = False) -> Stage:
     train = Interactions.from_lists([each.astype(np.int32) for each in lists], N_ITEMS)
     values = {"start": {"head": False}, "training": {"rounds": 30}, "privacy": {"privacy": private}}
     config = make_config(values).resolved(N_USERS)
-    model = config.training.model()
+    model = config.training.learner()
     promise = make_promises(config.privacy, planned(config, N_ITEMS), cohort=N_USERS, noise_source="seed")["round"]
     return Stage(train, model, promise, round_number=round_number, server_lr=1.0, seed=1)
 

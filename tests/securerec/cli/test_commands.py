@@ -216,6 +216,24 @@ def test_bench_training_compares_with_the_torch_loop(toy: Dataset, securerec: Se
     assert figures["speedup"] > 1
 
 
+def test_bench_training_leaves_the_torch_loop_out_on_request(toy: Dataset, securerec: Securerec) -> None:
+    arguments = ("--dataset", "toy", "--cohort-rounds", "1", "--reference-rounds", "0")
+    figures = json.loads(securerec("bench", "training", *arguments, "--json", "-").stdout)
+    assert figures["reference_s"] is figures["speedup"] is None
+    assert figures["streamed_s"] > 0
+
+
+def test_bench_scale_tells_cost_and_memory_of_each_world(securerec: Securerec) -> None:
+    arguments = ("--users", "200", "--items", "100", "--interactions", "2000", "--rounds", "1")
+    rows = json.loads(securerec("bench", "scale", *arguments, "--json", "-").stdout)["rows"]
+    assert [(row["users"], row["interactions"]) for row in rows] == [(20, 200), (40, 400), (100, 1000), (200, 2000)]
+    for row in rows:
+        assert row["round_s_per_1000_clients"] * row["users"] / 1000 == pytest.approx(row["round_s"])
+        assert row["peak_mb"] is None or row["peak_mb"] > 10
+    too_many = securerec("bench", "scale", "--users", "200", "--items", "100", "--interactions", "9000", code=3)
+    assert "20 users over 100 items have between 60 and 400 interactions" in too_many.stderr
+
+
 def test_bench_protocols_plays_whole_rounds_and_counts_wrong_values(securerec: Securerec) -> None:
     arguments = ("--length", "2000", "--clients", "8", "--bits", "8", "--dropouts", "0.2")
     figures = json.loads(securerec("bench", "protocols", *arguments, "--json", "-").stdout)

@@ -11,7 +11,7 @@ import pytest
 
 from securerec.data.dataset import Dataset
 from securerec.errors import PrivacyError
-from securerec.experiments.tradeoff import sweep
+from securerec.experiments.sweeps import sweep
 
 Securerec = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,13 +14,14 @@ import pytest
 from securerec.config import make_config
 from securerec.data.dataset import Dataset
 from securerec.errors import ConfigError, DataError, RunError
-from securerec.experiments.tradeoff import sweep
-from securerec.experiments.tradeoff.cells import Cell
+from securerec.experiments.sweeps import sweep
+from securerec.experiments.sweeps.cells import Cell
+from securerec.experiments.sweeps.layers import layered
+from securerec.experiments.sweeps.references import REFERENCES
+from securerec.experiments.sweeps.sweep import Swept
 from securerec.experiments.tradeoff.methods import METHODS, Method
-from securerec.experiments.tradeoff.plan import Plan, layered
-from securerec.experiments.tradeoff.references import REFERENCES
+from securerec.experiments.tradeoff.plan import Plan
 from securerec.experiments.tradeoff.summary import points
-from securerec.experiments.tradeoff.sweep import Swept
 from securerec.federation import results
 from securerec.federation.folder import RunFolder
 from securerec.federation.run import Run
@@ -242,7 +243,7 @@ def test_folder_of_something_else_is_refused(tmp_path: Path, dated: Dataset) -> 
         swept(folder, dated)
     with pytest.raises(RunError, match="is not a folder"):
         swept(folder / "letter.txt", dated)
-    (folder / "tradeoff.json").write_text("{")
+    (folder / "sweep.json").write_text("{")
     with pytest.raises(RunError, match="is not what a sweep wrote"):
         swept(folder, dated)
 

@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
-from securerec.experiments.tradeoff import sweep
-from securerec.experiments.tradeoff.cells import Cell, cell_file, read_cell, write_cell
+from securerec.experiments.sweeps import sweep
+from securerec.experiments.sweeps.cells import Cell, cell_file, read_cell, write_cell
 from securerec.experiments.tradeoff.plan import Plan
 from securerec.federation.folder import read_arrays
 

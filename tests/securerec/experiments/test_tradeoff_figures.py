@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securerec.data.dataset import Dataset
-from securerec.experiments.tradeoff import pictures, sweep
+from securerec.evaluation.seeds import interval_of
+from securerec.experiments.sweeps import sweep
+from securerec.experiments.sweeps.references import REFERENCES
+from securerec.experiments.sweeps.sweep import Swept
+from securerec.experiments.tradeoff import pictures
 from securerec.experiments.tradeoff.plan import ATTACKS, Plan
 from securerec.experiments.tradeoff.records import COLUMNS, write_records
-from securerec.experiments.tradeoff.references import REFERENCES
-from securerec.experiments.tradeoff.summary import interval_of, points, returned_users
-from securerec.experiments.tradeoff.sweep import Swept
+from securerec.experiments.tradeoff.summary import points, returned_users
 
 SMALL: dict[str, Any] = {"training": {"rounds": 2}, "data": {"sampled_negatives": 15}}
 PLAN = Plan(methods=("pfedrec",), epsilons=(8.0, 1.0), seeds=2, settings=SMALL)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import protocols
 from securerec.federation.devices import DeviceHost, Enrolment, LocalUpdates
 from securerec.federation.guards import (
+    CERTAIN_LOGIT,
     NO_GUARDS,
     Guards,
     Origin,
@@ -20,7 +21,8 @@ from securerec.federation.guards import (
     check_scores,
     table_digest,
 )
-from securerec.models.pfedrec import ScoreFunctions
+from securerec.models.head import Head, Heads
+from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.updates import RowUpdates
@@ -160,8 +162,9 @@ class Round:
     """Three devices asked by a genuine server for a table of the test's choosing."""
 
     def __init__(
-        self, *, guards: Guards = ALL, quantiser: Any = CLEAR, answered: dict[tuple[int, bytes], str] | None = None
-    ) -> None:
+        self, *, guards: Guards = ALL, quantiser: Any = CLEAR, answered: dict[tuple[int, bytes], str] | None = None,
+        heads: Heads | None = None,
+    ) -> None:  # fmt: skip
         spec = protocols.SumSpec(N_ITEMS * DIM, 3, 2, quantiser.value_bound, quantiser.client_sigma)
         enrolled = protocols.enrol("plain", spec, run_id=b"run", client_ids=range(3))
         identities = {number: identity.to_bytes() for number, identity in enrolled.client_identities.items()}
@@ -169,17 +172,17 @@ class Round:
         self.host = DeviceHost(
             Enrolment(
                 enrolled.setup, enrolled.enrolment.public, identities, NoiseKey.from_seed(1).to_bytes(), quantiser, 2,
-                origin(quantiser), guards,
+                origin(quantiser), PFedRec(DIM), heads, guards,
             ),
             answered=answered,
         )  # fmt: skip
 
     def play(
         self, table: np.ndarray, number: int = 1, *, signed: np.ndarray | None = None, weight: float = 0.1,
-        label: str = "update", basis: bytes = b"", signed_basis: bytes = b"",
+        label: str = "update", basis: bytes = b"", signed_basis: bytes = b"", bias: float = 0.0,
     ) -> None:  # fmt: skip
         """Raises what the first device raises. basis: of what the devices were sent beside the table."""
-        functions = ScoreFunctions(np.full((3, DIM), weight, np.float32), np.zeros(3, np.float32))
+        functions = ScoreFunctions(np.full((3, DIM), weight, np.float32), np.full(3, bias, np.float32))
         updates = RowUpdates(np.arange(3), np.arange(4), np.zeros(3, np.int32), np.ones((3, DIM), np.float32))
         work = LocalUpdates(number, table, np.arange(3), updates, functions, label, basis)
         context = table_digest(table if signed is None else signed, signed_basis)
@@ -237,3 +240,13 @@ def test_devices_below_their_own_minimum_cohort_do_not_answer() -> None:
     asked.host = DeviceHost(strict)
     with pytest.raises(protocols.ProtocolError, match="would open a sum of 2 clients; client 0 takes part in .* 3"):
         asked.play(START)
+
+
+def test_scores_are_looked_at_with_the_head_that_is_added_to_them() -> None:
+    base = np.full(N_ITEMS, 2 * CERTAIN_LOGIT, np.float32)
+    heads = Heads(Head(base, np.zeros((N_ITEMS, 0), np.float32)), np.zeros((3, 0), np.float32))
+    with pytest.raises(TableRefused, match="of its scores are certain"):
+        Round(heads=heads).play(START)
+    Round(heads=heads).play(START, bias=-2 * CERTAIN_LOGIT)
+    with pytest.raises(TableRefused, match="of its scores are certain"):
+        Round().play(START, bias=-2 * CERTAIN_LOGIT)

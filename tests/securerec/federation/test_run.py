@@ -31,6 +31,8 @@ def settings(**sections: dict[str, Any]) -> Config:
     values["training"] = {"rounds": 4, "dim": 4} | sections.pop("training", {})
     if sections.get("privacy", {}).get("privacy", True):
         values["start"] = {"segments": (1, 1)}
+    else:
+        values["training"] = {"model": "pfedrec"} | values["training"]
     return make_config(values | sections).resolved(24)
 
 

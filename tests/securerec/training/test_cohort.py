@@ -37,7 +37,7 @@ def some_heads(seed: int, n_users: int, features: int) -> Heads:
     return Heads(Head(base, directions), tastes)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
     dim=st.sampled_from([1, 3, 8, 32]),
@@ -45,11 +45,15 @@ def some_heads(seed: int, n_users: int, features: int) -> Heads:
     epochs=st.integers(1, 2),
     threads=st.integers(1, 3),
     features=st.integers(0, 5),
+    post_tuning=st.booleans(),
+    bias=st.booleans(),
 )
 def test_the_cohort_trainer_equals_the_torch_client(
-    seed: int, dim: int, batch_size: int, epochs: int, threads: int, features: int
+    seed: int, dim: int, batch_size: int, epochs: int, threads: int, features: int, post_tuning: bool, bias: bool
 ) -> None:
-    model = PFedRec(dim=dim, batch_size=batch_size, epochs=epochs, item_lr_factor=0.5)
+    model = PFedRec(
+        dim=dim, batch_size=batch_size, epochs=epochs, item_lr_factor=0.5, post_tuning=post_tuning, bias=bias
+    )
     train = some_interactions(seed)
     heads = some_heads(seed, train.n_users, features) if features else None
     trainer = CohortTrainer(model, train, train, heads=heads, threads=threads)

@@ -25,12 +25,12 @@ from protocols.errors import ProtocolError
 from securerec.data import sources
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError, SecurerecError
-from securerec.experiments.tradeoff.cells import Cell, Measured, read_cell, write_cell
-from securerec.experiments.tradeoff.play import play
+from securerec.experiments.sweeps.cells import Cell, Measured, read_cell, write_cell
+from securerec.experiments.sweeps.play import play
 from securerec.files import write_atomic
 
-_MARK = "tradeoff.json"
-_MARKED = {"format": 1, "holds": "cells of securerec tradeoff"}
+_MARK = "sweep.json"
+_MARKED = {"format": 1, "holds": "cells of a sweep of securerec"}
 
 Done = Callable[[Cell, bool], None]
 """Told of each cell that is settled, and whether it was there already."""

@@ -14,13 +14,19 @@ from safetensors.numpy import save
 
 from securerec.config import Config
 from securerec.errors import RunError, SecurerecError
-from securerec.experiments.tradeoff.methods import Kind
 from securerec.federation.folder import read_arrays
 from securerec.files import write_atomic
 from securerec.privacy.event_json import from_json, to_json
 from securerec.privacy.events import Event
 
-PROTOCOLS = ("clean", "full")
+Kind = Literal["central", "local", "nothing", "none"]
+"""Who is trusted with what.
+
+central: epsilon is against whoever sees only sums. local: against whoever opens one client's uploads. nothing: each
+device by itself with what is public. none: uploads in the clear, no epsilon holds.
+"""
+
+Protocol = Literal["clean", "full", "published"]
 MOST_CELL_BYTES = 1 << 30
 _FORMAT = 1
 _KEYS = {"format", "cell", "ledger", "findings", "seconds"}
@@ -32,8 +38,8 @@ class Cell:
     """A run's resolved configuration, or a reference that needs no epsilon.
 
     label: the method or reference, kind "reference" for those; several methods may come to the same configuration and
-    then share what was measured. epsilon: as asked for, None where there is none. attacks: names of those on the items
-    of each device, on what the adversary of the kind sees.
+    then share what was measured. epsilon: as asked for, None where there is none. protocols: of evaluation. attacks:
+    names of those on the items of each device, on what the adversary of the kind sees.
     """
 
     dataset: str
@@ -43,6 +49,7 @@ class Cell:
     epsilon: float | None
     seed: int | None
     config: Config
+    protocols: tuple[Protocol, ...] = ("clean", "full")
     attacks: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
@@ -53,6 +60,7 @@ class Cell:
             "dataset": self.dataset_digest,
             "reference": self.label if self.kind == "reference" else None,
             "view": self.kind if self.attacks or self.kind == "nothing" else None,
+            "protocols": list(self.protocols),
             "attacks": list(self.attacks),
             "config": self.config.to_toml().decode(),
         }
@@ -121,10 +129,10 @@ def read_cell(folder: Path, cell: Cell) -> Measured | None:
         ) from None
 
 
-def metric_names(config: Config) -> list[str]:
-    """ "clean.hr@10" and the like, for a configuration's cut-offs."""
-    names = [f"{metric}@{k}" for k in config.evaluation.cutoffs for metric in ("hr", "ndcg")]
-    return [f"{protocol}.{name}" for protocol in PROTOCOLS for name in names]
+def metric_names(cell: Cell) -> list[str]:
+    """ "clean.hr@10" and the like, for a cell's protocols and cut-offs."""
+    names = [f"{metric}@{k}" for k in cell.config.evaluation.cutoffs for metric in ("hr", "ndcg")]
+    return [f"{protocol}.{name}" for protocol in cell.protocols for name in names]
 
 
 def _measured(cell: Cell, record: Any, arrays: dict[str, NDArray[Any]]) -> Measured:
@@ -138,7 +146,7 @@ def _measured(cell: Cell, record: Any, arrays: dict[str, NDArray[Any]]) -> Measu
     users = arrays.pop("users")
     if users.dtype != np.int64 or users.ndim != 1 or not users.size or users[0] < 0 or np.any(np.diff(users) <= 0):
         raise ValueError("its users are not rising numbers")
-    if arrays.keys() != set(metric_names(cell.config)):
+    if arrays.keys() != set(metric_names(cell)):
         raise ValueError("its metrics are others than the configuration asks for")
     for name, values in arrays.items():
         if values.dtype != np.float64 or values.shape != users.shape or not np.all((values >= 0) & (values <= 1)):

@@ -15,9 +15,9 @@ from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.data.splits import Candidates, Split, draw_candidates, leave_one_out
 from securerec.evaluation.protocols import Scorer, full_ranks, sampled_ranks
-from securerec.experiments.tradeoff.cells import Cell, Measured
-from securerec.experiments.tradeoff.direct_sum import DirectSum
-from securerec.experiments.tradeoff.references import REFERENCES
+from securerec.experiments.sweeps.cells import Cell, Measured, Protocol
+from securerec.experiments.sweeps.direct_sum import DirectSum
+from securerec.experiments.sweeps.references import REFERENCES
 from securerec.federation import results
 from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
@@ -27,16 +27,20 @@ from securerec.federation.summing import SecureSum
 from securerec.models.head import Heads, fit_tastes, make_head, public_features
 from securerec.training.cohort import Table
 
+Scorers = dict[Protocol, Scorer]
+"""What scores under each protocol of evaluation."""
+
 SEEN: dict[str, View] = {"central": "opened_sum", "local": "noised_upload", "none": "unprotected_upload"}
 """By kind, the view of the adversary that the kind's epsilon, or its absence, speaks of."""
 
 
 class _DirectReleases(Releases):
     def secure_sum(
-        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes
-    ) -> SecureSum:
+        self, name: str, label: str, protocol: str, pool: DevicePool, table: Table, basis: bytes,
+        heads: Heads | None = None,
+    ) -> SecureSum:  # fmt: skip
         if protocol != "plain":
-            return super().secure_sum(name, label, protocol, pool, table, basis)
+            return super().secure_sum(name, label, protocol, pool, table, basis, heads)
         return DirectSum(self._promises[name].quantiser, self._noise_key, self._cohort, label)
 
 
@@ -66,10 +70,16 @@ def play(cell: Cell, dataset: Dataset, folder: Path) -> Measured:
 
 def _reference(cell: Cell, dataset: Dataset) -> Measured:
     started = time.perf_counter()
-    split = leave_one_out(dataset.interactions)
+    split, reference = leave_one_out(dataset.interactions), REFERENCES[cell.label]
     candidates = _candidates(cell.config, dataset, split)
-    scorer = REFERENCES[cell.label].build(split, candidates, np.random.default_rng(cell.seed or 0))
-    users, values = evaluate(scorer, cell.config, split, candidates)
+    scorers: Scorers = {}
+    if set(cell.protocols) - {"published"}:
+        scorer = reference.build(dataset.interactions, split, candidates, np.random.default_rng(cell.seed or 0))
+        scorers = dict.fromkeys(cell.protocols, scorer)
+    if "published" in cell.protocols and (reference.published or not scorers):
+        build = reference.published or reference.build
+        scorers["published"] = build(dataset.interactions, split, candidates, np.random.default_rng(cell.seed or 0))
+    users, values = evaluate(scorers, cell, split, candidates)
     return Measured(users, values, None, (), time.perf_counter() - started)
 
 
@@ -79,7 +89,8 @@ def _alone(cell: Cell, dataset: Dataset) -> Measured:
     split, start = leave_one_out(dataset.interactions), cell.config.start
     head = make_head(public_features(dataset), np.ones(dataset.interactions.n_items))
     heads = Heads(head, fit_tastes(head, split.train, recency=start.recency))
-    users, values = evaluate(heads.logits, cell.config, split, _candidates(cell.config, dataset, split))
+    candidates = _candidates(cell.config, dataset, split)
+    users, values = evaluate(dict.fromkeys(cell.protocols, heads.logits), cell, split, candidates)
     return Measured(users, values, (), (), time.perf_counter() - started)
 
 
@@ -90,10 +101,17 @@ def _run(cell: Cell, dataset: Dataset, path: Path) -> Measured:
         tracks = run.tracks(pool, recorder)
         finished = run.play(tracks, lambda progress: None, recorder)
         started = time.perf_counter()
-        devices = results.trained_devices(tracks["clean"], finished.states["clean"])
-    share = {"server": 0.0, "own": 1.0}.get(cell.config.evaluation.scoring or "server")
-    scorer = devices.scorer(results.chosen_shares(devices, run.split) if share is None else share)
-    users, values = evaluate(scorer, cell.config, run.split, run.candidates)
+        scorers: Scorers = {}
+        if "clean" in cell.protocols or "full" in cell.protocols:
+            devices = results.trained_devices(tracks["clean"], finished.states["clean"])
+            share = {"server": 0.0, "own": 1.0}.get(cell.config.evaluation.scoring or "server")
+            scorer = devices.scorer(results.chosen_shares(devices, run.split) if share is None else share)
+            scorers = {"clean": scorer, "full": scorer}
+        if "published" in cell.protocols:
+            # as the papers do it, by the device's own view wherever the learner has one
+            twin = results.trained_devices(tracks["published"], finished.states["published"])
+            scorers["published"] = twin.scorer(1.0 if cell.config.training.dual else 0.0)
+        users, values = evaluate(scorers, cell, run.split, run.candidates)
     findings = _attack(cell, path) if cell.attacks else ()
     seconds = run.folder.seconds().get("total", 0.0) + time.perf_counter() - started
     return Measured(users, values, run.folder.ledger.events(), findings, seconds)
@@ -117,16 +135,23 @@ def _candidates(config: Config, dataset: Dataset, split: Split) -> Candidates:
 
 
 def evaluate(
-    scorer: Scorer, config: Config, split: Split, candidates: Candidates
+    scorers: Scorers, cell: Cell, split: Split, candidates: Candidates
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-    """Users with a held-out test item (n,), and each one's metrics by "clean.hr@10" and the like, (n,) each."""
-    by_protocol = {"clean": sampled_ranks(scorer, candidates.test), "full": full_ranks(scorer, split)}
-    users = by_protocol["clean"].users
-    if not np.array_equal(users, by_protocol["full"].users):
-        raise ValueError("the two protocols do not rank the same users")
+    """Users with a held-out test item (n,), and each one's metrics by "clean.hr@10" and the like, (n,) each, for the
+    cell's protocols.
+    """
+    ranks = {
+        protocol: full_ranks(scorers[protocol], split)
+        if protocol == "full"
+        else sampled_ranks(scorers[protocol], candidates.test)
+        for protocol in cell.protocols
+    }
+    users = next(iter(ranks.values())).users
+    if any(not np.array_equal(users, each.users) for each in ranks.values()):
+        raise ValueError("the protocols do not rank the same users")
     values = {
         f"{protocol}.{name}": each
-        for protocol, ranks in by_protocol.items()
-        for name, each in ranks.per_user(config.evaluation.cutoffs).items()
+        for protocol, found in ranks.items()
+        for name, each in found.per_user(cell.config.evaluation.cutoffs).items()
     }
     return users, values

@@ -1,0 +1,158 @@
+"""`securerec continue`, and `securerec bench arrivals`: what comes after a run."""
+
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from securerec.cli.options import with_settings
+from securerec.cli.output import JsonFile, emit
+from securerec.cli.run import RunPath, execute
+from securerec.config import make_config
+from securerec.data import cache, sources
+from securerec.data.arrival_files import with_new_items
+from securerec.data.grown import grown
+from securerec.errors import ConfigError
+from securerec.federation.continuing import ContinuedRun, Parent, continued_config
+from securerec.federation.folder import RunFolder
+from securerec.models.new_items import telling
+from securerec.report.finished import finished_run
+
+
+def continue_command(
+    run: RunPath,
+    interactions: Annotated[
+        Path | None,
+        typer.Option(
+            "--interactions", metavar="FILE",
+            help="What came since: a CSV file with the columns user, item, and perhaps timestamp.",
+        ),
+    ] = None,
+    new_items: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-items", metavar="FILE",
+            help="Items that the run does not know: a CSV file with a column item and perhaps title, year, genres.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", metavar="NAME",
+            help="A later version of the run's data set instead, with its users and items first.",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=0, max=65_536, metavar="N", help="New rounds; with 0 nothing is uploaded.")
+    ] = 0,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--epsilon", min=1e-3, max=1e6, metavar="X",
+            help="What the new rounds may spend, beside what the run has spent.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Repeat exactly; noise is then simulation only.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the new run (default: a new one in runs/).")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Go on from a finished run with what came since: newer interactions, new users, new items.
+
+    Devices go on from their state, newcomers fit theirs from what the run released, and nobody starts again. With
+    --rounds the federation takes new rounds from the run's item rows. The new run's ledger begins with the old one's
+    events: the epsilon it states is that of both together.
+    """
+    if (interactions is None) == (dataset is None) or (dataset is not None and new_items is not None):
+        raise ConfigError("give --interactions FILE, perhaps with --new-items FILE, or --dataset NAME: one of the two")
+    before = finished_run(run)
+    left_out = 0
+    if interactions is not None:
+        described = before.dataset if new_items is None else with_new_items(before.dataset, new_items)
+        later, left_out = grown(described, interactions)
+    else:
+        later = sources.load(dataset or "")
+    config = continued_config(before.config, later.name, rounds=rounds, epsilon=epsilon, seed=seed)
+    parent = Parent(RunFolder(before.path), before.dataset, before.devices, before.kept_round)
+    path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{later.name}"
+    if interactions is not None:
+        cache.save_dataset(later)
+    continued = ContinuedRun.after(parent, path, config, later)
+    old, new = before.dataset.interactions, later.interactions
+    text = (
+        f"{later.name}: {new.n_interactions - old.n_interactions:,} interactions, {new.n_users - old.n_users:,} users "
+        f"and {new.n_items - old.n_items:,} items came to {before.dataset.name}"
+    )
+    if left_out:
+        text += f"; {left_out:,} rows left out, as their users have the item already"
+    Console(stderr=json_file == "-").print(Text(text), soft_wrap=True)
+    execute(continued, json_file)
+
+
+def _bench(json_file: JsonFile = None, settings: dict[str, Any] | None = None) -> None:
+    """Measure what a run is worth to those who come after it: new users, new items, and tastes that drift.
+
+    New users: a fifth of them, whom the run never saw, with the newest few items of their lists. New items: a tenth of
+    the catalogue, scored from genres and years; for learners with a head. Drift: later windows of everybody's list,
+    and of time where there are timestamps. Without privacy unless an --epsilon or another noise is given; runs are
+    summed in the clear.
+    """
+    from securerec.experiments.arrivals.drift import measure_drift
+    from securerec.experiments.arrivals.items import measure_items
+    from securerec.experiments.arrivals.users import measure_users
+
+    given = settings or {}
+    config = make_config(
+        {"seed": 0, "privacy": {"privacy": False}} | given
+        | {"protocol": {"protocol": "plain"}, "evaluation": {"published": False}}
+    )  # fmt: skip
+    dataset, seed = sources.load(config.data.dataset), config.seed or 0
+    resolved = config.resolved(dataset.interactions.n_users, dataset.interactions.n_items)
+    figures: dict[str, Any] = {"dataset": dataset.name, "seed": seed, "model": config.training.model}
+    figures["epsilon"] = resolved.privacy.epsilon if resolved.privacy.privacy else None
+    notes = []
+    with TemporaryDirectory() as folder, Console(stderr=True).status("new users ...") as status:
+        figures["users"] = measure_users(config, dataset, seed, Path(folder) / "users")
+        status.update("new items ...")
+        if resolved.start.head and telling(dataset):
+            figures["items"] = measure_items(config, dataset, seed, Path(folder) / "items")
+        else:
+            notes.append("new items: left out, as without a head, genres and years nothing is known of an item")
+        status.update("drift ...")
+        epsilon = resolved.privacy.epsilon if resolved.privacy.privacy else None
+        figures["drift"] = measure_drift(config, dataset, seed, Path(folder) / "drift", epsilon=epsilon)
+    tables = [_table(f"New users, {dataset.name}: the newest item among 99 others", figures["users"])]
+    tables += [
+        _table(f"New items, {dataset.name}, against {name}: people who took them", rows)
+        for name, rows in figures.get("items", {}).items()
+    ]
+    tables += [
+        _table(f"Drift {name}, {window}, {dataset.name}: what came in it, among 99 others", rows)
+        for name, windows in figures["drift"].items()
+        for window, rows in windows.items()
+    ]
+    notes.append("In brackets: 95% intervals over users.")
+    emit(figures | {"notes": notes[:-1]}, json_file, *tables, *map(Text, notes))
+
+
+bench_command = with_settings(_bench, sections=("", "data", "start", "training", "privacy"))
+
+
+def _table(title: str, rows: dict[str, dict[str, list[float]]]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("scored by")
+    for metric in ("HR@10", "NDCG@10"):
+        table.add_column(metric, justify="right", no_wrap=True)
+    for label, figures in rows.items():
+        cells = (f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in figures.values())
+        table.add_row(label, *cells)
+    return table

@@ -1,0 +1,1 @@
+"""How well learners recommend without privacy: every learner and reference on every data set, under each protocol."""

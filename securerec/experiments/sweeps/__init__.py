@@ -1,0 +1,1 @@
+"""Many runs of one kind: cells that are measured once, kept in a folder and never measured again."""
