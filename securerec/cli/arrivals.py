@@ -14,7 +14,7 @@ from rich.text import Text
 from securerec.cli.options import with_settings
 from securerec.cli.output import JsonFile, emit
 from securerec.cli.run import RunPath, execute
-from securerec.config import make_config
+from securerec.config import Config, make_config
 from securerec.data import cache, sources
 from securerec.data.arrival_files import with_new_items
 from securerec.data.grown import grown
@@ -55,7 +55,7 @@ def continue_command(
         float | None,
         typer.Option(
             "--epsilon", min=1e-3, max=1e6, metavar="X",
-            help="What the new rounds may spend, beside what the run has spent.",
+            help="What the new rounds may spend, beside what the run has spent; local after --local-epsilon.",
         ),
     ] = None,
     seed: Annotated[
@@ -103,19 +103,15 @@ def _bench(json_file: JsonFile = None, settings: dict[str, Any] | None = None) -
 
     New users: a fifth of them, whom the run never saw, with the newest few items of their lists. New items: a tenth of
     the catalogue, scored from genres and years; for learners with a head. Drift: later windows of everybody's list,
-    and of time where there are timestamps. Without privacy unless an --epsilon or another noise is given; runs are
-    summed in the clear.
+    and of time where there are timestamps. Without privacy unless an --epsilon is given; runs are summed in the
+    clear.
     """
     from securerec.experiments.arrivals.drift import measure_drift
     from securerec.experiments.arrivals.items import measure_items
     from securerec.experiments.arrivals.users import measure_users
 
-    given = settings or {}
-    config = make_config(
-        {"seed": 0, "privacy": {"privacy": False}} | given
-        | {"protocol": {"protocol": "plain"}, "evaluation": {"published": False}}
-    )  # fmt: skip
-    dataset, seed = sources.load(config.data.dataset), config.seed or 0
+    config = _bench_config(settings or {})
+    dataset, seed = sources.load_distinct(config.data.dataset), config.seed or 0
     resolved = config.resolved(dataset.interactions.n_users, dataset.interactions.n_items)
     figures: dict[str, Any] = {"dataset": dataset.name, "seed": seed, "model": config.training.model}
     figures["epsilon"] = resolved.privacy.epsilon if resolved.privacy.privacy else None
@@ -142,6 +138,22 @@ def _bench(json_file: JsonFile = None, settings: dict[str, Any] | None = None) -
     ]
     notes.append("In brackets: 95% intervals over users.")
     emit(figures | {"notes": notes[:-1]}, json_file, *tables, *map(Text, notes))
+
+
+def _bench_config(given: dict[str, Any]) -> Config:
+    """Without privacy unless it is asked for. Raises ConfigError for noise that a run going on could not have too."""
+    privacy = given.get("privacy", {})
+    if privacy.keys().isdisjoint(("privacy", "epsilon", "local_epsilon", "noise_multiplier")):
+        privacy = {"privacy": False} | privacy
+    for name in ("local_epsilon", "noise_multiplier"):
+        if name in privacy:
+            raise ConfigError(f"privacy.{name} does not go with runs that others go on from: give --epsilon")
+    if privacy.get("unit", "user") != "user":
+        raise ConfigError("a run with privacy.unit interaction cannot be continued: leave it out")
+    return make_config(
+        {"seed": 0} | given
+        | {"privacy": privacy, "protocol": {"protocol": "plain"}, "evaluation": {"published": False}}
+    )  # fmt: skip
 
 
 bench_command = with_settings(_bench, sections=("", "data", "start", "training", "privacy"))

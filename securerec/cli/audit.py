@@ -75,7 +75,7 @@ def _audit_grid(
     console: Console,
     json_file: str | None,
 ) -> None:
-    data, folder = sources.load(name), out or Path("audits") / name
+    data, folder = sources.load_distinct(name), out or Path("audits") / name
     console.print(f"Grid folder: {folder} (run the same command again to go on after a stop)", soft_wrap=True)
     with _progress(console) as say:
         rows = attack_grid(

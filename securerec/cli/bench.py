@@ -17,7 +17,7 @@ from securerec.data import sources
 from securerec.errors import ConfigError
 from securerec.machine import usable_cores
 
-app = typer.Typer(help="How fast a round is on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Measure speed, costs, quality, and what later arrivals get.", no_args_is_help=True)
 
 
 @app.command("training")

@@ -44,7 +44,7 @@ def explain_command(
     """
     finished = finished_run(run)
     figures = explain_figures(finished, finished.dataset.user_index(user), item_index(finished.dataset, item))
-    emit(figures, json_file, *_tables(figures))
+    emit(figures, json_file, *_tables(figures), private=True)
 
 
 def explain_figures(run: FinishedRun, user: int, item: int) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     of_what = ", ".join([str(item["year"] or "year unknown"), *item["genres"]])
     title = f"{item['title']} ({of_what}) for user {figures['user']}: {figures['score']:.3f}, scored by {view}"
     table = Table(title=Text(title), title_justify="left")
-    for column in ("part", "adds" if figures["adds_up"] else "without it", "largest of it", "made of"):
-        table.add_column(column, justify="right" if column in ("adds", "without it") else "left")
+    for column in ("part", "adds" if figures["adds_up"] else "lost without it", "largest of it", "made of"):
+        table.add_column(column, justify="right" if column in ("adds", "lost without it") else "left")
     for part in figures["parts"]:
         table.add_row(part["part"], f"{part['value']:+.3f}", Text(_largest(part["terms"])), part["made_of"])
     if figures["adds_up"]:

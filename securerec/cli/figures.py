@@ -71,10 +71,16 @@ def _interval(figures: dict[str, Any], names: tuple[str, str]) -> str:
 
 
 def _notes(figures: dict[str, Any]) -> Text:
+    if "published" in figures["scorings"]:
+        sampled, alone = "clean, published", (
+            "'published' is a twin run for comparison with papers only: its training negatives avoid the held-out "
+            f"items, which leaks them (see 'each device alone', trained {figures['local_only_rounds']} rounds without "
+            "any federation)"
+        )  # fmt: skip
+    else:
+        sampled, alone = "clean", f"'each device alone': {figures['local_only_rounds']} rounds without any federation"
     return Text(
-        f"clean, published: 1 against {figures['candidates']} sampled items; full: the whole catalogue. 'published' is "
-        "a twin run for comparison with papers only: its training negatives avoid the held-out items, which leaks them "
-        f"(see 'each device alone', trained {figures['local_only_rounds']} rounds without any federation). A user's "
+        f"{sampled}: 1 against {figures['candidates']} sampled items; full: the whole catalogue. {alone}. A user's "
         f"items are ordered {figures['tie_rule']}.\n"
         + (
             f"{figures['saturated']:,} coordinates met the bound of an upload without privacy and were cut.\n"
@@ -108,7 +114,8 @@ def _privacy(figures: dict[str, Any]) -> RenderableType:
     if privacy["min_honest"] is not None:
         sized = f"{privacy['min_honest']} honest ones of at least {privacy['min_survivors']}"
         table.add_row("noise sized for", f"{sized} of {figures['cohort']} clients")
-        table.add_row("noise", f"{privacy['mechanism']}, from the {privacy['noise_source']}")
+    kind = f"{privacy['mechanism']}, " if privacy["mechanism"] else ""
+    table.add_row("noise", f"{kind}from the {privacy['noise_source']}")
     table.add_row("not accounted", "; ".join(privacy["not_accounted"]))
     return table
 

@@ -84,8 +84,10 @@ def _default(key: tuple[str, ...]) -> str:
 
 def _flag_type(annotation: Any) -> type:
     """bool, int and float as they are; everything else arrives as text and is checked by the configuration."""
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    kinds = [option for option in options if option is not type(None)]
+    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    options = typing.get_args(annotation) if union else (annotation,)
+    plain = [typing.get_args(option)[0] if typing.get_origin(option) is Annotated else option for option in options]
+    kinds = [option for option in plain if option is not type(None)]
     return kinds[0] if len(kinds) == 1 and kinds[0] in (bool, int, float) else str
 
 

@@ -17,11 +17,12 @@ JsonFile = Annotated[
 ]
 
 
-def emit(figures: dict, json_file: str | None, *tables: RenderableType) -> None:
+def emit(figures: dict, json_file: str | None, *tables: RenderableType, private: bool = False) -> None:
     """Print the tables, and write the figures as JSON to `json_file` when it is given.
 
     With `-` the JSON goes to standard output, as the last and only thing there, and the tables go to standard error.
-    A file is written whole or not at all. Raises ConfigError when it cannot be written, ValueError when a figure is not
+    A file is written whole or not at all; with `private`, where the figures are one person's, only its owner may read
+    it. Raises ConfigError when it cannot be written, ValueError when a figure is not
     finite: an absent figure is None.
     """
     text = None if json_file is None else json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -37,6 +38,6 @@ def emit(figures: dict, json_file: str | None, *tables: RenderableType) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        write_atomic(Path(json_file or ""), text.encode())
+        write_atomic(Path(json_file or ""), text.encode(), private=private)
     except OSError as error:
         raise ConfigError(f"{json_file} cannot be written ({error.strerror}): give --json another file") from None

@@ -67,7 +67,7 @@ def recommend_command(
         about, known, scores = _user(finished, dataset, finished.dataset.user_index(user or ""))
     held_out = about.pop("held_out")
     figures = about | _figures(dataset, scores, known, held_out, finished.dataset.interactions.n_items, count)
-    emit(figures, json_file, *_tables(figures))
+    emit(figures, json_file, *_tables(figures), private=True)
 
 
 Scored = tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]

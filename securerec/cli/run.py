@@ -53,7 +53,7 @@ def run_command(
     file = read_config(config) if config else {}
     make_config(file)
     settled = make_config(merged(file, settings or {}))
-    dataset = sources.load(settled.data.dataset)
+    dataset = sources.load_distinct(settled.data.dataset)
     resolved = settled.resolved(dataset.interactions.n_users, dataset.interactions.n_items)
     size = view_bytes(resolved, dataset)
     if size > MOST_VIEWS and not yes:
@@ -153,7 +153,7 @@ def _show(bar: Progress, task: Any, run: Run, progress: RoundProgress) -> None:
     bar.update(
         task, completed=progress.round_number,
         state=f"loss {progress.loss:.3f}, {run.headline} {progress.validation:.3f}, {epsilon}, "
-        + ("nothing uploaded" if progress.bytes_sent is None else f"{progress.bytes_sent / 1e6:,.0f} MB"),
+        + ("no bytes sent" if progress.bytes_sent is None else f"{progress.bytes_sent / 1e6:,.0f} MB"),
     )  # fmt: skip
     if progress.round_number == progress.rounds:
         bar.console.print("Rounds done; evaluating the model and its baselines ...")

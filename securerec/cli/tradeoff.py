@@ -82,7 +82,7 @@ def tradeoff_command(
         epsilons=tuple(epsilon or (8.0, 4.0, 2.0, 1.0)), seeds=seeds, protocol=protocol, attacks=attacks,
         settings=read_config(config) if config else {},
     )  # fmt: skip
-    datasets = {name: sources.load(name) for name in dict.fromkeys(dataset or ["ml-100k"])}
+    datasets = {name: sources.load_distinct(name) for name in dict.fromkeys(dataset or ["ml-100k"])}
     cells = [cell for each in datasets.values() for cell in plan.cells(each)]
     folder = out or Path("tradeoffs") / f"{datetime.now():%Y%m%d-%H%M%S}"
     console.print(Text(f"Sweep folder: {folder} (give it as --out to go on after a stop)"), soft_wrap=True)

@@ -222,6 +222,19 @@ def load(name: str, *, notify: Notify = to_stderr) -> Dataset:
     )
 
 
+def load_distinct(name: str) -> Dataset:
+    """`load`, for what is evaluated under clean and full. Raises DataError too where users have an item twice: then a
+    held-out item may be in training.
+    """
+    dataset = load(name)
+    if dataset.has_repeats:
+        raise DataError(
+            f"{name} has the same item more than once for one user, so held-out items are in training too: only "
+            "`securerec bench quality` takes it, for the published protocol; take a data set of distinct pairs"
+        )
+    return dataset
+
+
 def _nearest(name: str, choices: list[str]) -> str:
     near = difflib.get_close_matches(name, choices, n=1)
     return f"did you mean {near[0]}?" if near else f"choose from {', '.join(choices)}"

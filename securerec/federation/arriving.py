@@ -105,7 +105,7 @@ class Released:
         if self.start is None:
             raise RunError(
                 "a new item has no score in this run: without a head an item is nothing but its row, and a row comes "
-                "from rounds. Train with --head, or go on with `securerec continue`"
+                "from rounds. Train with --model auto, or go on with `securerec continue`"
             )
         values = carried(public_features(extended), len(self.table))
         _, table = foretold(values, self.start.head.base, self.table)

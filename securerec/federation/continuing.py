@@ -65,7 +65,10 @@ def continued_config(parent: Config, dataset: str, *, rounds: int, epsilon: floa
                 "say with --epsilon what the new rounds may spend beside what the parent has spent; the total is that "
                 "of both"
             )
-        privacy = privacy.model_copy(update={"epsilon": epsilon, "local_epsilon": None, "noise_multiplier": None})
+        # of the kind that the parent's noise was sized for
+        kind = "epsilon" if privacy.local_epsilon is None else "local_epsilon"
+        none = {"epsilon": None, "local_epsilon": None, "noise_multiplier": None}
+        privacy = privacy.model_copy(update=none | {kind: epsilon})
     elif epsilon is not None:
         raise ConfigError("without new rounds nothing is uploaded: leave out --epsilon, or give --rounds")
     return parent.model_copy(

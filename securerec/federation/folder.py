@@ -114,6 +114,8 @@ class RunFolder:
         """
         config = make_config(read_config(self.path / "config.toml"))
         if self.identity("config") != _fingerprint(config.to_toml()):
+            if (began := self.identity("version")) != version("securerec"):
+                raise RunError(f"{self.path} was begun with securerec {began}: read it with that version")
             raise RunError(
                 f"{self.path / 'config.toml'} was changed since the run began, and its promises with it: undo the "
                 "change, or start another run"
@@ -284,7 +286,13 @@ class RunFolder:
 
     def results(self) -> dict[str, Any] | None:
         """A finished run's figures, None for an unfinished one. Raises RunError when the file is damaged."""
-        return self._json("results.json") if (self.path / "results.json").exists() else None
+        if not (self.path / "results.json").exists():
+            return None
+        results = self._json("results.json")
+        kept = results.get("kept_round")
+        if not isinstance(kept, dict) or "clean" not in kept:
+            raise RunError(f"{self.path / 'results.json'} lacks 'kept_round': it is damaged or of another version")
+        return results
 
     def _devices_file(self, round_number: int) -> Path:
         return self.devices / f"round-{round_number:06d}.safetensors"

@@ -1,6 +1,7 @@
 """A finished run's figures: the kept round trained once more, evaluated under every protocol, baselines beside it."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from securerec.models.head import NO_INPUTS, Head, Heads
 from securerec.models.pfedrec import PFedRec
 from securerec.models.scorers import ScoreFunctions
 from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
+from securerec.privacy.events import Event
 from securerec.privacy.mechanism import Mechanism
 from securerec.training.updates import RowUpdates
 
@@ -207,7 +209,7 @@ def privacy_figures(run: Run) -> dict[str, Any]:
         "central_epsilon": _finite(central),
         "central_epsilon_rdp": _finite(rdp),
         "local_epsilon": _finite(local),
-        "noise_source": NOISE_SOURCES[promise.noise_source] if promise and private else None,
+        "noise_source": NOISE_SOURCES[_noise_source(events)] if run.config.privacy.privacy else None,
         "not_accounted": _not_accounted(run.config),
     }
     if promise is not None and promise.sgd is not None:
@@ -234,6 +236,11 @@ def privacy_figures(run: Run) -> dict[str, Any]:
         "min_survivors": promise.min_survivors if promise and private else None,
         "min_honest": promise.min_honest if promise and private else None,
     }  # fmt: skip
+
+
+def _noise_source(events: Sequence[Event]) -> str:
+    """Of all noise together, that of a run which this one continues included: "seed" where any of it was."""
+    return "seed" if any(getattr(event, "noise_source", "os") == "seed" for event in events) else "os"
 
 
 def _finite(figure: Epsilon) -> float | None:

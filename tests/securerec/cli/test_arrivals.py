@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from securerec.cli.arrivals import _bench_config
 from securerec.data import cache
 from securerec.data.dataset import BY_TIMESTAMP, Dataset
+from securerec.errors import ConfigError
 
 TOY = ("--dataset", "toy", "--sampled-negatives", "15", "--rounds", "2", "--workers", "1", "--protocol", "plain")
 Securerec = Callable[..., subprocess.CompletedProcess[str]]
@@ -161,3 +163,12 @@ def test_bench_arrivals_says_what_it_leaves_out(toy: Dataset, securerec: Securer
     figures = json.loads(securerec(*arguments, "--epsilon", "8", "--json", "-").stdout)
     assert "items" not in figures and "without a head" in figures["notes"][0]
     assert figures["epsilon"] == 8 and set(figures["drift"]) == {"by list"}
+
+
+def test_the_bench_has_no_noise_unless_an_epsilon_asks_for_it() -> None:
+    assert not _bench_config({"privacy": {"delta": 1e-6}}).privacy.privacy
+    noised = _bench_config({"privacy": {"epsilon": 2.0}}).privacy
+    assert noised.privacy and noised.epsilon == 2.0
+    for given in ({"local_epsilon": 2.0}, {"noise_multiplier": 1.0}, {"unit": "interaction", "epsilon": 2.0}):
+        with pytest.raises(ConfigError):
+            _bench_config({"privacy": given})

@@ -97,6 +97,8 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
         (("--mechanism", "skellam", "--no-privacy"), 4, "mechanism skellam has no meaning without privacy"),
         (("--mechanism", "laplace", "--noise-multiplier", "1e6"), 6, "client_sigma must lie between"),
         (("--rounds", "x"), 2, "Invalid value for '--rounds'"),
+        (("--pairs", "10"), 4, "start.pairs goes only with --no-privacy"),
+        (("--pairs", "x"), 2, "Invalid value for '--pairs'"),
         (("--episilon", "3"), 2, "No such option: --episilon"),
         (("--out", "/proc/nothing/run"), 5, "/proc/nothing/run cannot be made"),
     ],
@@ -145,6 +147,14 @@ def test_damaged_runs_are_one_line(run: Path, securerec: Securerec, name: str) -
             done = securerec(*command, code=None)
             assert done.returncode in (0, 4, 5), done.stderr
             assert len(done.stderr.strip().splitlines()) <= (done.returncode != 0)
+
+
+def test_a_run_without_its_figures_is_not_gone_on_from(run: Path, tmp_path: Path, securerec: Securerec) -> None:
+    (run / "results.json").write_bytes(b"{}")
+    (tmp_path / "later.csv").write_text("user,item\nnew,i1\n")
+    done = securerec("continue", run, "--interactions", tmp_path / "later.csv", "--out", tmp_path / "child", code=5)
+    assert "lacks 'kept_round'" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "child").exists()
 
 
 def test_markup_in_names_is_shown_as_it_is(tmp_path: Path, toy: Dataset, securerec: Securerec) -> None:

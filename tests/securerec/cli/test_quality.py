@@ -4,12 +4,15 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from securerec.data import cache
 from securerec.data.dataset import Dataset
+from securerec.data.interactions import Interactions
 from securerec.experiments.sweeps import sweep
 
 Securerec = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,3 +64,13 @@ def test_table_json_and_records_say_the_same_and_nothing_is_measured_twice(
 def test_an_unknown_learner_is_one_line_with_its_exit_code(tmp_path: Path, toy: Dataset, securerec: Securerec) -> None:
     done = securerec(*arguments(tmp_path, "--learner", "magic"), code=4)
     assert "there is no learner 'magic'" in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("run", "--no-privacy"), ("tradeoff",), ("audit",), ("bench", "arrivals")])
+def test_what_evaluates_cleanly_refuses_a_data_set_that_repeats_pairs(
+    toy: Dataset, securerec: Securerec, command: tuple[str, ...]
+) -> None:
+    lists = [[*toy.interactions.of(user).tolist(), int(toy.interactions.of(user)[0])] for user in range(24)]
+    cache.save_dataset(replace(toy, name="twice", interactions=Interactions.from_lists(lists, 50)))
+    done = securerec(*command, "--dataset", "twice", code=3)
+    assert "twice has the same item more than once for one user" in done.stderr

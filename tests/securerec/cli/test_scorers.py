@@ -29,6 +29,14 @@ def test_what_does_not_go_with_a_scorer_is_one_line(tmp_path: Path, toy: Dataset
         assert not (tmp_path / "run").exists()
 
 
+def test_an_item_item_model_is_a_flag_and_an_event(tmp_path: Path, toy: Dataset, securerec: Callable) -> None:
+    out = tmp_path / "run"
+    done = securerec("run", *TOY, "--no-privacy", "--pairs", "4", "--out", out, "--json", "-")
+    assert "pairs" in [each["release"] for each in json.loads(done.stdout)["uploads"]]
+    events = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    assert [event["label"] for event in events if event["label"].startswith("pairs")] == ["pairs"]
+
+
 def test_the_cost_of_scorers_is_a_command(tmp_path: Path, toy: Dataset, securerec: Callable) -> None:
     file = tmp_path / "costs.json"
     done = securerec("bench", "scorers", "--dataset", "toy", "--dim", "4", "--json", file)

@@ -16,14 +16,14 @@ from securerec.federation.arriving import Released
 from securerec.federation.continuing import ContinuedRun, Parent, continued_config, open_run
 from securerec.federation.folder import RunFolder, read_arrays
 from securerec.federation.run import Run
-from securerec.privacy.accounting import central_epsilon
+from securerec.privacy.accounting import central_epsilon, local_epsilon
 
 
 class Stop(Exception):
     pass
 
 
-def settings(**sections: dict[str, Any]) -> Config:
+def settings(**sections: Any) -> Config:
     values: dict[str, Any] = {
         "seed": 5, "data": {"dataset": "toy", "sampled_negatives": 15}, "training": {"rounds": 2},
         "start": {"segments": (2,)}, "protocol": {"protocol": "plain"}, "evaluation": {"published": False},
@@ -79,6 +79,16 @@ def test_new_rounds_add_to_what_was_spent_and_the_total_is_stated(tmp_path: Path
     assert figures["continues"]["run_id"] == parent.folder.identity("run_id")
 
 
+def test_after_a_local_epsilon_what_is_added_is_local_too(tmp_path: Path, featured: Dataset) -> None:
+    parent = parent_of(tmp_path / "parent", settings(privacy={"local_epsilon": 50.0}), featured)
+    run = going_on(parent, tmp_path / "child", later_than(featured))
+    assert (run.config.privacy.epsilon, run.config.privacy.local_epsilon) == (None, 2.0)
+    results.execute(run, 1, lambda progress: None)
+    added = [event for event in run.folder.ledger.events() if not event.label.startswith("parent")]
+    assert 1.9 < local_epsilon(added, delta=1e-5).epsilon <= 2.0
+    assert 50.0 < local_epsilon(run.folder.ledger.events(), delta=1e-5).epsilon <= 52.0
+
+
 def test_without_rounds_nothing_is_uploaded_and_epsilon_stays(tmp_path: Path, featured: Dataset) -> None:
     parent = parent_of(tmp_path / "parent", settings(), featured)
     run = going_on(parent, tmp_path / "child", later_than(featured), rounds=0, epsilon=None)
@@ -91,6 +101,17 @@ def test_without_rounds_nothing_is_uploaded_and_epsilon_stays(tmp_path: Path, fe
     # user 5 has nothing new, user 0 has
     assert np.allclose(devices.heads.tastes[5], parent.devices.heads.tastes[5], atol=1e-5)
     assert not np.allclose(devices.heads.tastes[0], parent.devices.heads.tastes[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_reproducible_noise_of_the_parent_is_said_of_the_total(tmp_path: Path, featured: Dataset, rounds: int) -> None:
+    seeded, unseeded = settings(start={"head": False}), settings(seed=None, start={"head": False})
+    for name, config, said in (("seed", seeded, "simulation only"), ("os", unseeded, "operating system")):
+        parent = parent_of(tmp_path / name, config, featured)
+        epsilon = 2.0 if rounds else None
+        going = continued_config(parent.folder.config(), "toy-later", rounds=rounds, epsilon=epsilon, seed=None)
+        run = ContinuedRun.after(parent, tmp_path / f"{name}-child", going, later_than(featured))
+        assert said in results.execute(run, 1, lambda progress: None)["privacy"]["noise_source"]
 
 
 @pytest.mark.parametrize("head", [True, False])

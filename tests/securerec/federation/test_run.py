@@ -231,10 +231,15 @@ def test_a_resumed_run_is_bound_to_its_configuration_its_keys_and_its_program(tm
 
     config = folder.path / "config.toml"
     refused(config, config.read_bytes().replace(b"epsilon = 8.0", b"epsilon = 20.0"), "was changed since the run began")
+    # a program of another version may complete the same file otherwise: that is no change by anybody
+    identity = folder.path / "identity.json"
+    before = identity.read_bytes()
+    identity.write_bytes(before.replace(b'"version": "', b'"version": "9'))
+    refused(config, config.read_bytes().replace(b"epsilon = 8.0", b"epsilon = 20.0"), "was begun with securerec 9")
+    identity.write_bytes(before)
     for name in ("noise.key", "training.key"):
         key = folder.devices / name
         refused(key, key.read_bytes()[:5], "is not the key that the run began with")
-    identity = folder.path / "identity.json"
     refused(identity, identity.read_bytes().replace(b'"version": "', b'"version": "9'), "was begun with securerec 9")
     for damage in (b"{", b"[1]", b"{}", b""):
         refused(identity, damage, "identity.json")
