@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from securerec.cli.output import JsonFile, emit
+from securerec.cli.recommend import item_figures
 from securerec.cli.run import RunPath
-from securerec.data.dataset import Dataset
 from securerec.report.explanation import Explanation, Part, explained, is_linear
 from securerec.report.finished import FinishedRun, finished_run
 from securerec.report.lookup import item_index
@@ -58,7 +58,7 @@ def explain_figures(run: FinishedRun, user: int, item: int) -> dict[str, Any]:
         "dataset": dataset.name,
         "kept_round": run.kept_round,
         "user": dataset.user_ids[user],
-        "item": _item(dataset, item),
+        "item": item_figures(dataset, item),
         "score": why.score,
         "own_share": share,
         "score_by": {
@@ -95,21 +95,13 @@ def _own_items(run: FinishedRun, why: Explanation, user: int, item: int, share: 
             "of": of,
             "method": method,
             "items": [
-                _item(run.dataset, int(own[place])) | {"newest": len(own) - int(place), "value": float(values[place])}
+                item_figures(run.dataset, int(own[place]))
+                | {"newest": len(own) - int(place), "value": float(values[place])}
                 for place in np.argsort(-values, kind="stable")
             ],
         }
         for of, method, values in ways
     ]
-
-
-def _item(dataset: Dataset, item: int) -> dict[str, Any]:
-    return {
-        "item": dataset.item_ids[item],
-        "title": dataset.titles[item],
-        "year": int(dataset.years[item]) or None,
-        "genres": [name for name, has in zip(dataset.genre_names, dataset.genres[item], strict=True) if has],
-    }
 
 
 def _tables(figures: dict[str, Any]) -> list[RenderableType]:

@@ -140,16 +140,17 @@ def _figures(
         raise DataError("every item of the catalogue is in this list: nothing is left to recommend")
     best = np.argsort(-scores, kind="stable")[: min(count, available)]
     return {
-        "known": [_item(dataset, int(item)) for item in known[::-1]],
+        "known": [item_figures(dataset, int(item)) for item in known[::-1]],
         "recommendations": [
-            _item(dataset, int(item))
+            item_figures(dataset, int(item))
             | {"score": float(scores[item]), "held_out": held_out.get(int(item)), "new": bool(item >= n_old)}
             for item in best
         ],
     }
 
 
-def _item(dataset: Dataset, item: int) -> dict[str, Any]:
+def item_figures(dataset: Dataset, item: int) -> dict[str, Any]:
+    """An item as it is shown: identifier, title, year and genres."""
     return {
         "item": dataset.item_ids[item],
         "title": dataset.titles[item],
