@@ -20,11 +20,16 @@ _PAIR = struct.Struct("<QQQQ")
 """Client and member between the lengths of the two and of the salt."""
 
 
-def box_key(shared: bytes, *, round_digest: bytes, client: int, member: int, salt: bytes) -> bytes:
-    """32 secret bytes. shared: what X25519 gave the two. round_digest: see `wire`. salt: of the client's upload."""
+def extracted(shared: bytes) -> bytes:
+    """32 secret bytes that two parties may keep for all their boxes. shared: what X25519 gave the two."""
+    return hmac.digest(bytes(32), shared, "sha256")
+
+
+def box_key(agreed: bytes, *, round_digest: bytes, client: int, member: int, salt: bytes) -> bytes:
+    """32 secret bytes. agreed: `extracted`. round_digest: see `wire`. salt: of the client's upload."""
     info = _head(round_digest) + _PAIR.pack(16, client, member, len(salt)) + salt
-    # HKDF-SHA256 of one block. `cryptography` has it too, at twice the time.
-    return hmac.digest(hmac.digest(bytes(32), shared, "sha256"), info + b"\1", "sha256")
+    # Both halves are HKDF-SHA256 of one block. `cryptography` has it too, at twice the time.
+    return hmac.digest(agreed, info + b"\1", "sha256")
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 import os
 
 from protocols.codec import Kind
-from protocols.committee.boxes import box_key, close_box
+from protocols.committee.boxes import box_key, close_box, extracted
 from protocols.committee.encryption import encrypt
 from protocols.committee.expansion import common_polynomials
 from protocols.committee.projection import with_blind
@@ -32,7 +32,7 @@ class CommitteeClientRound(ClientRound):
         parts = [salt, ciphertext]
         packed = (parameters.share.pack(share) for share in shares)
         for member, share in zip(session.roster.decryptors, (*seeds, *packed), strict=True):
-            agreed = session.identity.shared_key(member)
+            agreed = extracted(session.identity.shared_key(member))
             bound_key = box_key(agreed, round_digest=bound, client=session.me.number, member=member.number, salt=salt)
             parts.append(close_box(bound_key, share))
         return b"".join(parts)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from protocols.broadcast import Broadcast, nonce_of
 from protocols.codec import Frame, Kind
-from protocols.committee.boxes import box_key, open_box
+from protocols.committee.boxes import box_key, extracted, open_box
 from protocols.committee.expansion import share_from_seed
 from protocols.committee.projection import Projection
 from protocols.committee.wire import Batch, entries, parameters_of, round_digest, write_complaints
@@ -80,10 +80,11 @@ class Member(Decryptor[_Round]):
         Raises SpecError where no parameter set carries the sum.
         """
         self._parameters = parameters_of(self.session)
+        self._agreed: dict[int, bytes] = {}
         for party in self.session.roster.clients:
             # With a weak key nothing is agreed: such a client's boxes are no good, and no others are the worse for it.
             with suppress(IdentityError):
-                self.session.identity.shared_key(party)
+                self._agreed[party.number] = extracted(self.session.identity.shared_key(party))
         numbers = [party.number for party in self.session.roster.decryptors]
         self._place = numbers.index(self.session.me.number)
         self._scratch = self._parameters.share.zeros()[:, None]
@@ -187,12 +188,11 @@ class Member(Decryptor[_Round]):
 
     def _open_box(self, bound: bytes, client: int, salt: bytes, box: memoryview) -> bytes | None:
         """The share in a client's box, or None where the box is no good."""
-        me = self.session.me.number
-        try:
-            shared = self.session.identity.shared_key(self.session.roster.parties[Address("client", client)])
-        except IdentityError:
+        agreed = self._agreed.get(client)
+        if agreed is None:
             return None
-        return open_box(box_key(shared, round_digest=bound, client=client, member=me, salt=salt), box)
+        key = box_key(agreed, round_digest=bound, client=client, member=self.session.me.number, salt=salt)
+        return open_box(key, box)
 
     def _read_share(self, share: bytes, into: NDArray[np.uint64]) -> bool:
         """A share in the layout `Parameters.share`; False where it holds residues beyond their primes."""

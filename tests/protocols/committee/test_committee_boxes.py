@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocols.codec import read_frame
-from protocols.committee.boxes import box_key, close_box, open_box
+from protocols.committee.boxes import box_key, close_box, extracted, open_box
 from protocols.committee.wire import SALT_BYTES, box_slices
 from protocols.errors import (
     SignatureError,
@@ -83,8 +83,8 @@ def test_a_server_that_shows_clients_different_broadcasts_gets_no_box_of_the_oth
 @pytest.mark.parametrize("change", ["round_digest", "client", "member", "salt", "shared", "box", "cut"])
 def test_a_box_opens_only_for_all_that_it_was_closed_for(change: str) -> None:
     closed_for: dict[str, Any] = {"round_digest": bytes(32), "client": 1, "member": 2, "salt": bytes(32)}
-    box = close_box(box_key(bytes(range(32)), **closed_for), b"share")
-    assert open_box(box_key(bytes(range(32)), **closed_for), box) == b"share"
+    box = close_box(box_key(extracted(bytes(range(32))), **closed_for), b"share")
+    assert open_box(box_key(extracted(bytes(range(32))), **closed_for), box) == b"share"
     shared = bytes(range(32))
     if change == "shared":
         shared = bytes(32)
@@ -94,7 +94,7 @@ def test_a_box_opens_only_for_all_that_it_was_closed_for(change: str) -> None:
         box = box[:7]
     else:
         closed_for[change] = 3 if isinstance(closed_for[change], int) else b"\1" * 32
-    assert open_box(box_key(shared, **closed_for), box) is None
+    assert open_box(box_key(extracted(shared), **closed_for), box) is None
 
 
 def test_members_refuse_to_open_boxes_of_too_few_clients_or_too_many(committee: Any) -> None:

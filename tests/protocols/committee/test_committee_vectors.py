@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protocols.broadcast import nonce_of
-from protocols.committee.boxes import box_key, close_box, open_box
+from protocols.committee.boxes import box_key, close_box, extracted, open_box
 from protocols.committee.expansion import common_polynomials, projection_weights, share_from_seed
 from protocols.committee.gaussian import invert
 from protocols.committee.parameters import SIGMA, choose
@@ -42,7 +42,7 @@ def test_digests_become_the_polynomials_of_the_vectors(vector: dict[str, Any]) -
 @pytest.mark.parametrize("vector", VECTORS["boxes"], ids=lambda v: f"client {v['client']}")
 def test_boxes_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
     key = box_key(
-        bytes.fromhex(vector["shared"]),
+        extracted(bytes.fromhex(vector["shared"])),
         round_digest=bytes.fromhex(vector["round_digest"]),
         client=vector["client"],
         member=vector["member"],
