@@ -2,15 +2,16 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Put `data` at `path` such that a reader, or a crash at any instant, finds the old file or the new one, never a
-    part.
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, private: bool = False) -> None:
+    """Put `data`, whole or in pieces, at `path` such that a reader, or a crash at any instant, finds the old file or
+    the new one, never a part.
 
     With `private` only the owner may read or write the file (mode 0600). Raises OSError when the folder cannot be
     written.
@@ -20,7 +21,7 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o600 if private else 0o666 & ~_UMASK)

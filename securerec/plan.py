@@ -11,7 +11,8 @@ import math
 from typing import Any
 
 from securerec.errors import ConfigError
-from securerec.models.neighbours import MOST_ITEMS, WIDTH
+from securerec.models.neighbours import WIDTH, pair_width, sketched
+from securerec.models.sketch import SKETCH_WIDTH, SUMS
 from securerec.privacy.accounting.gaussian import gdp_mu
 
 Settings = dict[str, Any]
@@ -35,23 +36,24 @@ FEW, MANY = 800.0, 2000.0
 """Clients over noise multiplier, for a catalogue of so many ITEMS."""
 
 MOST_PAIR_VALUES = 2_000_000_000
-"""Of all clients together in a release of pairs through a protocol, where nobody has asked for it: some 2 GB of uploads
-and minutes of encryption for each 10^9."""
+"""Of all clients together for an item-item model through a protocol, where nobody has asked for it: some 2 GB of
+uploads and minutes of encryption for each 10^9."""
 
 
 def choose_plan(
-    start: Settings, training: Settings, *, private: bool, signal: float, items: int, pairs: bool
+    start: Settings, training: Settings, *, private: bool, signal: float, items: int, pairs: bool, may_head: bool = True
 ) -> tuple[Settings, Settings]:
     """The sections `start` and `training`, completed. `start` says whether there is a head. signal: of a sum, clients
     over noise multiplier; infinite without noise. items: in the catalogue. pairs: whether a release of all their pairs
-    may be planned without being asked for.
+    may be planned without being asked for. may_head: whether the learner goes with a head.
 
     Raises ConfigError where what was set does not go together.
     """
     if not start["head"]:
         alone = sorted(start.keys() & {"popularity_share", "segments", "segment_share", "pairs"})
         if alone:
-            raise ConfigError(f"start.{alone[0]} has no meaning without start.head: add --head")
+            remedy = "add --head" if may_head else "leave it out, as a head does not go with this learner"
+            raise ConfigError(f"start.{alone[0]} has no meaning without start.head: {remedy}")
         if training.get("rounds") == 0:
             raise ConfigError("training.rounds is 0 and start.head is off: nothing would be learnt")
         return start, (NOISED if private else PAPER) | training
@@ -73,6 +75,11 @@ def choose_plan(
     shares = _shares(start, rounds=training["rounds"], segments=bool(segments))
     start = start | {"pairs": _pairs(start.get("pairs"), private=private, items=items, may=pairs)}
     return start | {"segments": segments} | shares, training
+
+
+def pair_values(items: int) -> int:
+    """Values that a device sends for the item-item model of a catalogue, where nobody has set its width."""
+    return SUMS * items * SKETCH_WIDTH if sketched(items) else items * pair_width(items)
 
 
 def signal_of(
@@ -98,13 +105,11 @@ def _pairs(given: int | None, *, private: bool, items: int, may: bool) -> int:
             "start.pairs goes only with --no-privacy: noise drowns single pairs, and segments teach more for the same "
             "epsilon; leave it out"
         )
-    if given and items > MOST_ITEMS:
-        raise ConfigError(
-            f"start.pairs asks every device for all pairs of {items} items, and {MOST_ITEMS} are the most: set it to 0"
-        )
     if given is not None:
         return given
-    return 0 if private or items > MOST_ITEMS or not may else WIDTH
+    if private or not may:
+        return 0
+    return SKETCH_WIDTH if sketched(items) else WIDTH
 
 
 def _shares(start: Settings, *, rounds: int, segments: bool) -> Settings:

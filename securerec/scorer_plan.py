@@ -26,10 +26,12 @@ PLANS: dict[tuple[str, bool], dict[str, Any]] = {
 validation data of ML-100K under the published protocol."""
 
 NOISED_PLANS: dict[tuple[str, bool], dict[str, Any]] = {
-    ("fedncf", False): {"function_scale": 1.0},
-    ("fedncf", True): {"function_scale": 1.0},
+    ("fedncf", False): {"function_scale": 1.0, "rounds": 20},
+    ("fedncf", True): {"function_scale": 1.0, "rounds": 10, "dim": 8, "score_lr": 0.5},
 }
-"""The same under noise. A network that starts at zero would have no gradient."""
+"""The same under noise. A network that starts at zero would have no gradient. Chosen by HR@10 and NDCG@10 on validation
+data of ML-100K at epsilon 8, among some twenty settings, two seeds for the last ones: what they won over PFedRec's 40
+rounds is within the spread of seeds, and fewer rounds cost less."""
 
 
 def learner_of(

@@ -98,7 +98,7 @@ class _LaplaceRun(Run):
         seed = self.config.seed
         if seed is None:
             raise ValueError("this noise is for experiments, which have a seed")
-        return LaplaceSum(self.strength, seed)
+        return LaplaceSum(self.strength, seed, self.cohort)
 
 
 def train(

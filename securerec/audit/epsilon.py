@@ -12,7 +12,7 @@ run has, and claimed accordingly: `EpsilonBound.setting` says for how many.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,21 @@ from numpy.typing import NDArray
 from attacks.epsilon import Claim, EpsilonBound, one_run, one_shot, worst_pair
 from attacks.epsilon.claims import CONFIDENCE
 from attacks.epsilon.worst_pair import Pair, Vector
+from securerec.audit.sampling import (
+    NOTHING,
+    MakeKey,
+    Update,
+    opened_sums,
+    project_sums,
+    project_uploads,
+    simulated_key,
+    touched,
+)
 from securerec.federation.promise import Promise
 from securerec.privacy.accounting import REPLACE, ZERO_OUT, Cost, central_epsilon, local_epsilon
 from securerec.privacy.events import DistributedGaussianSum
 from securerec.privacy.mechanism import Mechanism
-from securerec.privacy.randomness import KEY_BYTES, NoiseKey
+from securerec.privacy.randomness import NoiseKey
 
 OVERSIZE = 8.0
 """Norm of an audit's inputs, in clip_norms: a mechanism that does not clip gives itself away."""
@@ -34,18 +44,8 @@ LOCAL_DRAWS, CENTRAL_DRAWS = 3000, 20_000
 _VALUES = 30_000_000  # coordinates noised by an audit of uploads
 _SUM_VALUES, _SUM_UPLOADS = 300_000_000, 40_000  # coordinates and uploads noised by an audit of sums
 _MOST_CANARIES = 512
-_LABEL = "audit"
 ERROR, _METHODS = 0.01, 11
 """Chance that any of a whole audit's bounds is beyond the truth, and how many one kind of release has at most."""
-
-Update = tuple[NDArray[np.int32], NDArray[np.float32]]
-MakeKey = Callable[[bytes], NoiseKey]
-NOTHING: Update = (np.empty(0, np.int32), np.empty((0, 1), np.float32))
-
-
-def simulated_key(secret: bytes) -> NoiseKey:
-    """A key that serves one audit only, marked as reproducible."""
-    return NoiseKey(secret, reproducible=True)
 
 
 def audit_epsilon(
@@ -114,7 +114,7 @@ def audit_uploads(
     if known_key is not None:
         setting += ", adversary with a noise key"
     return worst_pair.audit(
-        partial(_project_uploads, mechanism, make_key, known_key), pairs, local_claim(promise, rounds),
+        partial(project_uploads, mechanism, make_key, known_key), pairs, local_claim(promise, rounds),
         draws=draws, rng=rng, setting=setting, confidence=confidence,
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ def audit_sum(
     small = dataclasses.replace(mechanism, dimension=size)
     pair = Pair("a client's largest update or none", _all_alike(small)[None], None)
     return worst_pair.audit(
-        partial(_project_sums, small, survivors, make_key), [pair], central_claim(promise, 1),
+        partial(project_sums, small, survivors, make_key), [pair], central_claim(promise, 1),
         draws=draws, rng=rng, confidence=confidence,
         setting=f"sum of {survivors} clients, {_count(size, 'value')} of {mechanism.dimension}",
     )  # fmt: skip
@@ -166,7 +166,7 @@ def audit_one_run(
 
     def run(included: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
         sent = [update if within else NOTHING for update, within in zip(updates, included, strict=True)]
-        total = _opened_sums(small, survivors, opened, make_key, sent, rng)
+        total = opened_sums(small, survivors, opened, make_key, sent, rng)
         return total.reshape(canaries, size).sum(axis=1) / math.sqrt(size)
 
     setting = f"{_count(opened, 'sum')} of {survivors} clients, {small.dimension} values of {mechanism.dimension}"
@@ -190,10 +190,10 @@ def audit_one_shot(
     def update(canary: Vector) -> Update:
         # beyond the clip, but with no coordinate beyond the cap, which would turn it
         size = min(OVERSIZE * mechanism.clip_norm, cap / float(np.abs(canary).max()))
-        return _touched(canary * size)
+        return touched(canary * size)
 
     def run(vectors: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        return _opened_sums(mechanism, survivors, opened, make_key, [update(v) for v in vectors], rng)
+        return opened_sums(mechanism, survivors, opened, make_key, [update(v) for v in vectors], rng)
 
     setting = f"{_count(opened, 'sum')} of {survivors} clients, {mechanism.dimension} values"
     claim = central_claim(promise, opened)
@@ -251,85 +251,9 @@ def _all_alike(mechanism: Mechanism) -> Vector:
     return np.full(mechanism.dimension, OVERSIZE * mechanism.clip_norm / math.sqrt(mechanism.dimension))
 
 
-def _touched(update: Vector) -> Update:
-    rows = np.flatnonzero(update)
-    return rows.astype(np.int32), update[rows, None].astype(np.float32)
-
-
-def _project_uploads(
-    mechanism: Mechanism,
-    make_key: MakeKey,
-    known_key: NoiseKey | None,
-    update: Vector | None,
-    direction: Vector,
-    n: int,
-    rng: np.random.Generator,
-) -> Vector:
-    """<direction, one client's uploads>, (n,), for n clients with one and the same update, (rounds, dimension)."""
-    key = make_key(rng.bytes(KEY_BYTES))
-    projections = np.zeros(n)
-    for number, along in enumerate(direction):
-        rows, delta = NOTHING if update is None else _touched(update[number])
-        looked_at = np.flatnonzero(along)
-        for client in range(n):
-            values = mechanism.privatise(rows, delta, key.stream(_LABEL, number, client))
-            if known_key is not None:
-                values = values - _noise(mechanism, rows, delta, known_key, number, client)
-            projections[client] += along[looked_at] @ values[looked_at]
-    return projections
-
-
-def _noise(
-    mechanism: Mechanism, rows: NDArray[np.int32], delta: NDArray[np.float32], key: NoiseKey, number: int, client: int
-) -> NDArray[np.int64]:
-    """What this key added to an update of these rows, rounding included; its size plays no part when whole."""
-    return mechanism.privatise(rows, np.zeros_like(delta), key.stream(_LABEL, number, client))
-
-
-def _project_sums(
-    mechanism: Mechanism,
-    survivors: int,
-    make_key: MakeKey,
-    update: Vector | None,
-    direction: Vector,
-    n: int,
-    rng: np.random.Generator,
-) -> Vector:
-    """<direction, sum>, (n,): one client with the update, (1, dimension), and all the others' noise.
-
-    An upload of another client holds its noise for all n sums, in a vector that many times as long.
-    """
-    projections = _project_uploads(mechanism, make_key, None, update, direction, n, rng)
-    key = make_key(rng.bytes(KEY_BYTES))
-    long = dataclasses.replace(mechanism, dimension=n * mechanism.dimension)
-    total = np.zeros(long.dimension, np.int64)
-    for client in range(1, survivors):
-        total += long.privatise(*NOTHING, key.stream(_LABEL, 0, client))
-    return projections + total.reshape(n, -1) @ direction[0]
-
-
 def _rounds(mechanism: Mechanism, survivors: int, rounds: int) -> int:
     """How many sums the budget allows, at least one."""
     return max(1, min(rounds, _SUM_UPLOADS // survivors, _SUM_VALUES // (survivors * mechanism.dimension)))
-
-
-def _opened_sums(
-    mechanism: Mechanism,
-    survivors: int,
-    rounds: int,
-    make_key: MakeKey,
-    updates: Sequence[Update],
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Total over rounds of the sums of `survivors` uploads, (dimension,): the first ones with these updates in every
-    round, the others with noise alone."""
-    key = make_key(rng.bytes(KEY_BYTES))
-    total = np.zeros(mechanism.dimension, np.int64)
-    for number in range(1, rounds + 1):
-        for client in range(survivors):
-            rows, delta = updates[client] if client < len(updates) else NOTHING
-            total += mechanism.privatise(rows, delta, key.stream(_LABEL, number, client))
-    return total.astype(np.float64)
 
 
 def _count(n: int, noun: str) -> str:

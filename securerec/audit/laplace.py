@@ -8,7 +8,7 @@ import numpy as np
 
 from securerec.federation.summing import OpenedSum
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.training.cohort import CohortUpdate, Table
+from securerec.training.updates import Table, Updates
 
 
 class LaplaceSum:
@@ -17,31 +17,31 @@ class LaplaceSum:
     scale = float(1 << 16)
     """Uploads are rounded to this many steps a unit, far below the noise."""
 
-    def __init__(self, strength: float, seed: int) -> None:
+    def __init__(self, strength: float, seed: int, n_clients: int) -> None:
         """strength: the Laplace distribution's scale, in units of the item table."""
-        self.strength, self._seed = strength, seed
+        self.strength, self._seed, self._n_clients = strength, seed, n_clients
 
     def __call__(
-        self, table: Table, update: CohortUpdate, round_number: int, *, functions: ScoreFunctions | None = None,
+        self, table: Table, updates: Updates, round_number: int, *, functions: ScoreFunctions | None = None,
         record: bool = False,
     ) -> OpenedSum:  # fmt: skip
-        rng, n = np.random.default_rng([self._seed, round_number]), len(update.counts)
+        rng, n = np.random.default_rng([self._seed, round_number]), self._n_clients
         if record:
-            return self._recorded(table, update, rng)
+            return self._recorded(table, updates, rng)
         total = np.zeros(table.shape)
         for client in range(n):
-            rows, delta = update.of(client)
+            rows, delta = updates.of(client)
             total[rows] += delta
         # A Laplace variable is sqrt(2 E) times a normal one, E exponential; so a sum of n is sqrt(2 G) times a normal
         # one, G the sum of n exponentials, which is Gamma(n).
         total += self.strength * np.sqrt(2 * rng.gamma(n, size=total.shape)) * rng.normal(size=total.shape)
         return OpenedSum(np.rint(total * self.scale).astype(np.int64).ravel(), n, None)
 
-    def _recorded(self, table: Table, update: CohortUpdate, rng: np.random.Generator) -> OpenedSum:
-        n = len(update.counts)
+    def _recorded(self, table: Table, updates: Updates, rng: np.random.Generator) -> OpenedSum:
+        n = self._n_clients
         recorded = np.empty((n, table.size), np.int32)
         for client in range(n):
-            rows, delta = update.of(client)
+            rows, delta = updates.of(client)
             upload = rng.laplace(0, self.strength, table.shape)
             upload[rows] += delta
             recorded[client] = np.rint(upload.ravel() * self.scale)

@@ -60,7 +60,9 @@ class ViewRecorder:
 
     def __call__(self, before: TrackState, outcome: RoundOutcome) -> None:
         """Record the round that led from `before` to the outcome's state."""
-        self._record(self.folder, before.round_number + 1, before.table, outcome.update, outcome.opened, self._scale)
+        if outcome.updates is None:
+            raise ValueError("a round is to be recorded whose updates were not kept")
+        self._record(self.folder, before.round_number + 1, before.table, outcome.updates, outcome.opened, self._scale)
 
     def release(self, name: str, table: Table, updates: Updates, opened: Opened, scale: float) -> None:
         """Record a release of the warm start, in a folder of its own. table: what devices were sent; scale: integers to
@@ -120,15 +122,18 @@ def start_widths(config: Config) -> dict[str, int]:
 
 
 def truth_of(dataset: Dataset, train: Interactions) -> Truth:
-    """Each user's training items and, where the data set has them, gender, age band and occupation."""
+    """Each user's training items and, where the data set has them, gender, age band and occupation. Where one is not
+    known of somebody, it is left out.
+    """
     clients = np.arange(train.n_users, dtype=np.int64)
     known = dataset.user_attributes
     labels: dict[str, Labels] = {}
     for name in ("gender", "occupation"):
         if name in known:
             labels[name] = _labels(known[name])
-    if "age" in known and all(age.isdigit() for age in known["age"]):
-        years = np.array([int(age) for age in known["age"]])
+    ages = known.get("age", ())
+    if any(ages) and all(age.isdigit() for age in ages if age):
+        years = np.array([int(age) if age else -1 for age in ages])
         bands = np.searchsorted([first for _, first in AGE_BANDS], years, side="right") - 1
         labels["age band"] = Labels(tuple(name for name, _ in AGE_BANDS), bands.astype(np.int16))
     return Truth.from_lists(train.n_items, clients, [train.of(user) for user in range(train.n_users)], labels)
@@ -162,5 +167,6 @@ def named(findings: list[Finding], release: str) -> list[Finding]:
 
 
 def _labels(values: tuple[str, ...]) -> Labels:
-    names, codes = np.unique(np.array(values), return_inverse=True)
-    return Labels(tuple(names.tolist()), codes.astype(np.int16))
+    names = sorted({value for value in values if value})
+    place = {name: code for code, name in enumerate(names)}
+    return Labels(tuple(names), np.array([place.get(value, -1) for value in values], np.int16))

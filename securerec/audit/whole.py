@@ -16,12 +16,17 @@ from securerec.audit.recording import named, recorded_cases
 from securerec.config import Config
 from securerec.data.dataset import Dataset
 from securerec.errors import RunError
+from securerec.federation.continuing import PARENT
 from securerec.federation.folder import RunFolder
 from securerec.federation.promise import make_promises, planned
 
 STAGED_CLIENTS = 24
 """Devices of the cohort that a lying server plays with: the protocol's part is real, so it is kept small."""
 STAGED_ROUNDS = (1, 10)
+PARENT_NOT_AUDITED = (
+    "What the run that this one continues had released was not attacked, nor what both tell together: of both only the "
+    "epsilon is stated."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ def audit_run(folder: RunFolder, dataset: Dataset, *, seed: int, step: Callable[
     breaks = run_attempts(
         (protocol, "tenseal"), before=lambda attack, name: step(f"attacking {name}: {attack.name}")
     )  # fmt: skip
-    return RunAudit([*findings, *read], bounds, [*lies, *breaks], not_audited(config))
+    left_out = (*not_audited(config), *((PARENT_NOT_AUDITED,) if folder.has_identity(PARENT) else ()))
+    return RunAudit([*findings, *read], bounds, [*lies, *breaks], left_out)
 
 
 def not_audited(config: Config) -> tuple[str, ...]:

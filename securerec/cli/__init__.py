@@ -70,7 +70,10 @@ def _register() -> None:
         arrivals,
         audit,
         bench,
+        chaos,
         data,
+        deploy,
+        device,
         doctor,
         explain,
         keys,
@@ -93,7 +96,11 @@ def _register() -> None:
     app.add_typer(keys.app, name="keys")
     app.add_typer(privacy.app, name="privacy")
     app.add_typer(bench.app, name="bench")
+    app.add_typer(deploy.app, name="deploy")
+    app.add_typer(device.app, name="device")
     bench.app.command("quality")(quality.quality_command)
     bench.app.command("arrivals")(arrivals.bench_command)
+    bench.app.command("chaos")(chaos.chaos_command)
+    bench.app.command("uploads")(chaos.uploads_command)
     app.command("tradeoff")(tradeoff.tradeoff_command)
     app.command("doctor")(doctor.doctor_command)

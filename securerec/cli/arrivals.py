@@ -1,5 +1,7 @@
 """`securerec continue`, and `securerec bench arrivals`: what comes after a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,18 +13,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from securerec.audit.recording import view_bytes
+from securerec.cli.figures import counted
 from securerec.cli.options import with_settings
 from securerec.cli.output import JsonFile, emit
-from securerec.cli.run import RunPath, execute
+from securerec.cli.run import MOST_VIEWS, RunPath, execute
 from securerec.config import Config, make_config
 from securerec.data import cache, sources
 from securerec.data.arrival_files import with_new_items
+from securerec.data.dataset import Dataset
 from securerec.data.grown import grown
 from securerec.errors import ConfigError
 from securerec.federation.continuing import ContinuedRun, Parent, continued_config
 from securerec.federation.folder import RunFolder
 from securerec.models.new_items import telling
 from securerec.report.finished import finished_run
+
+NOT_AGAIN = (
+    "Popularity, segments and pairs are not released again: they, and the part of the heads that everybody knows, are "
+    "as old as the run that goes on. A continuation has no published twin."
+)
 
 
 def continue_command(
@@ -61,6 +71,20 @@ def continue_command(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="N", help="Repeat exactly; noise is then simulation only.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=256, metavar="N",
+            help=r"Processes that play the devices \[default: as in the run].",
+        ),
+    ] = None,
+    record_views: Annotated[
+        bool,
+        typer.Option(
+            "--record-views",
+            help="Record what adversaries see of the first and the last new round, for `securerec audit`: secret data.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the new run (default: a new one in runs/).")
     ] = None,
@@ -81,21 +105,43 @@ def continue_command(
         later, left_out = grown(described, interactions)
     else:
         later = sources.load(dataset or "")
-    config = continued_config(before.config, later.name, rounds=rounds, epsilon=epsilon, seed=seed)
-    parent = Parent(RunFolder(before.path), before.dataset, before.devices, before.kept_round)
+    config = continued_config(
+        before.config, later.name, rounds=rounds, epsilon=epsilon, seed=seed, workers=workers, record_views=record_views
+    )
+    if (size := view_bytes(config, later)) > MOST_VIEWS:
+        raise ConfigError(f"the views may take {size / 2**30:.1f} GiB: leave out --record-views")
+    parent = Parent.finished(RunFolder(before.path), before.dataset, before.devices, before.kept_round)
     path = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{later.name}"
-    if interactions is not None:
-        cache.save_dataset(later)
-    continued = ContinuedRun.after(parent, path, config, later)
+    if interactions is None:
+        continued = ContinuedRun.after(parent, path, config, later)
+    else:
+        with _stored(later):
+            continued = ContinuedRun.after(parent, path, config, later)
     old, new = before.dataset.interactions, later.interactions
     text = (
-        f"{later.name}: {new.n_interactions - old.n_interactions:,} interactions, {new.n_users - old.n_users:,} users "
-        f"and {new.n_items - old.n_items:,} items came to {before.dataset.name}"
+        f"{later.name}: {counted(new.n_interactions - old.n_interactions, 'interaction')}, "
+        f"{counted(new.n_users - old.n_users, 'user')} and {counted(new.n_items - old.n_items, 'item')} came to "
+        f"{before.dataset.name}"
     )
     if left_out:
-        text += f"; {left_out:,} rows left out, as their users have the item already"
-    Console(stderr=json_file == "-").print(Text(text), soft_wrap=True)
+        text += f"; {counted(left_out, 'row')} left out, where the user has the item already"
+    console = Console(stderr=json_file == "-")
+    console.print(Text(text), soft_wrap=True)
+    console.print(Text(NOT_AGAIN, style="dim"), soft_wrap=True)
     execute(continued, json_file)
+
+
+@contextmanager
+def _stored(dataset: Dataset) -> Iterator[None]:
+    """Store a data set for what is done with it; where that fails, nothing is left that was not there before."""
+    was_there = cache.path_of(dataset.name).exists()
+    path = cache.save_dataset(dataset)
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _bench(json_file: JsonFile = None, settings: dict[str, Any] | None = None) -> None:

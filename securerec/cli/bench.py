@@ -15,7 +15,7 @@ from securerec.cli.output import JsonFile, emit
 from securerec.config import make_config
 from securerec.data import sources
 from securerec.errors import ConfigError
-from securerec.machine import usable_cores
+from securerec.machine import Device, missing_cuda, usable_cores
 
 app = typer.Typer(help="Measure speed, costs, quality, and what later arrivals get.", no_args_is_help=True)
 
@@ -25,22 +25,36 @@ def training_command(
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="Data set.")] = "ml-100k",
     cohort_rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds of the cohort trainer.")] = 20,
     reference_rounds: Annotated[int, typer.Option(min=0, metavar="N", help="Rounds of the torch loop, or 0.")] = 1,
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            metavar="cpu|cuda", show_default=False,
+            help="Also time the batched torch trainer on it [dim](default: cuda, where there is one)[/dim].",
+        ),
+    ] = None,
     json_file: JsonFile = None,
-) -> None:
+) -> None:  # fmt: skip
     """Time one round (draw, train, aggregate, evaluate) of the cohort trainer against a plain loop of torch clients.
 
     Both with the paper's settings and without privacy, in this process. The torch loop runs on one thread, the cohort
-    trainer on all cores, and beside it on one. Streamed: the same round where nobody's changes are kept. Medians.
+    trainer on all cores, and beside it on one. Streamed: the same round where nobody's changes are kept. Batched: the
+    trainer of `securerec run --device cuda`, as many rounds. Medians.
     """
     from securerec.experiments.training_speed import PHASES, measure_training
 
-    speed = measure_training(sources.load(dataset), cohort_rounds=cohort_rounds, reference_rounds=reference_rounds)
+    if device is None and missing_cuda() is None:
+        device = "cuda"
+    speed = measure_training(
+        sources.load(dataset), cohort_rounds=cohort_rounds, reference_rounds=reference_rounds, batched_on=device
+    )
     table = Table(title=f"Seconds of one round, {dataset}, {speed.threads} threads", title_justify="left")
     for column in ("", *PHASES, "round"):
         table.add_column(column, justify="left" if not column else "right")
     rows = {"cohort": (speed.cohort_phases, speed.cohort_s), "streamed": ({}, speed.streamed_s)}
     if speed.reference_phases is not None and speed.reference_s is not None:
         rows = {"torch loop": (speed.reference_phases, speed.reference_s)} | rows
+    if speed.batched_phases is not None and speed.batched_s is not None:
+        rows |= {f"batched, {speed.batched_on}": (speed.batched_phases, speed.batched_s)}
     for name, (phases, total) in rows.items():
         table.add_row(name, *(f"{phases[phase]:.4f}" if phase in phases else "" for phase in PHASES), f"{total:.4f}")
     notes = [

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from securerec.cli.figures import counted
 from securerec.cli.output import JsonFile, emit
 from securerec.data import cache, sources
 from securerec.data.csv_attributes import with_items, with_users
@@ -151,7 +152,9 @@ def import_(
             found = add(dataset, path, delimiter=separator)
             dataset = found.dataset
             about[f"{what}_not_described"] = found.not_described
-            lines.append(f"{path.name} describes {found.described:,} {what}, and not {found.not_described:,}.")
+            lines.append(f"{path.name} describes {counted(found.described, what[:-1])}.")
+            if found.not_described:
+                lines.append(f"{counted(found.not_described, what[:-1])} of the data set stand in no row of it.")
             if found.not_used:
                 lines.append(f"{found.not_used:,} of its rows describe {what} without interactions: not used.")
     path = cache.save_dataset(dataset)
@@ -170,7 +173,7 @@ def import_(
     if imported.below_minimum:
         lines.append(f"{imported.below_minimum:,} rows were rated below {minimum_rating:g} and left out.")
     if imported.short_users:
-        lines.append(f"{imported.short_users:,} users have fewer than 3 items: in training only, not in evaluation.")
+        lines.append(f"{counted(imported.short_users, 'user')} with fewer than 3 items: in training only.")
     lines.append(f"Stored at {path}; use it with --dataset {name}")
     emit(figures, json_file, Text("\n".join(lines)))
 
@@ -244,8 +247,8 @@ def _counts(dataset: Dataset) -> dict:
 def _sentence(dataset: Dataset) -> str:
     interactions = dataset.interactions
     return (
-        f"{dataset.name}: {interactions.n_users:,} users, {interactions.n_items:,} items, "
-        f"{interactions.n_interactions:,} interactions. Licence: {dataset.licence}."
+        f"{dataset.name}: {counted(interactions.n_users, 'user')}, {counted(interactions.n_items, 'item')}, "
+        f"{counted(interactions.n_interactions, 'interaction')}. Licence: {dataset.licence}."
     )
 
 
@@ -256,7 +259,9 @@ def _description(figures: dict) -> RenderableType:
     facts.add_row("density", "unknown" if figures["density"] is None else f"{figures['density']:.2%}")
     quantiles = figures["per_user"] or {}
     facts.add_row("per user", ", ".join(f"{float(q):.0%}: {value:,.0f}" for q, value in quantiles.items()))
-    facts.add_row("without held-out item", f"{figures['users_without_held_out_item']:,} users (fewer than 3 items)")
+    facts.add_row(
+        "without held-out item", f"{counted(figures['users_without_held_out_item'], 'user')} (fewer than 3 items)"
+    )
     if figures["repeats"]:
         facts.add_row("repeats", Text(figures["repeats"]["warning"].removeprefix("Repeats: ")))
     facts.add_row("order", Text(figures["order"]))

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import typer
@@ -14,7 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from securerec.cli.output import JsonFile, emit
-from securerec.machine import usable_cores
+from securerec.machine import Device, missing_cuda, usable_cores
+
+if TYPE_CHECKING:
+    from securerec.data.interactions import Interactions
+    from securerec.models.pfedrec import PFedRec, ScoreFunctions
 
 PACKAGES = ("numpy", "numba", "torch", "opacus", "tenseal", "cryptography", "safetensors", "pydantic", "typer")
 
@@ -72,25 +76,52 @@ def _folders() -> str:
 
 
 def _training() -> str:
-    from securerec.data.interactions import Interactions
-    from securerec.models.pfedrec import PFedRec
-    from securerec.training.cohort import CohortTrainer
     from securerec.training.reference import train_client
+    from securerec.training.trainers import trainer_of
 
-    model, rng = PFedRec(dim=8, item_lr_factor=0.5), np.random.default_rng(0)
-    train = Interactions.from_lists([rng.permutation(50)[:12].tolist() for _ in range(3)], 50)
-    trainer = CohortTrainer(model, train, train)
-    table, functions = model.initial_table(50, rng), model.initial_functions(3, rng)
-    draws = trainer.draw(rng)
+    model, train, table, functions = _small_cohort()
+    trainer = trainer_of(model, train, train)
+    draws = trainer.draw(np.random.default_rng(0))
     _, update, _ = trainer.train(table, functions, draws)
     worst = 0.0
-    for client in range(3):
+    for client in range(train.n_users):
         want = train_client(model, table, functions.weights[client], functions.biases[client], *draws.of(client))
         rows, delta = update.of(client)
         worst = max(worst, float(np.abs(table[rows] + delta - want.table[rows]).max()))
     if worst > 1e-4:
         raise RuntimeError(f"the cohort trainer and torch differ by {worst:.2g}")
     return f"cohort trainer and torch client agree within {worst:.1g}"
+
+
+def _cuda() -> str:
+    import torch
+
+    from securerec.training.trainers import trainer_of
+
+    if missing := missing_cuda():
+        return f"none, and so no --device cuda: {missing}"
+    model, train, table, functions = _small_cohort()
+    scale, sums = 2.0**20, []
+    for device in get_args(Device):
+        trainer = trainer_of(model, train, train, device=device)
+        draws = trainer.draw(np.random.default_rng(0))
+        _, _, summed = trainer.train(table, functions, draws, scale=scale, limit=1 << 40)
+        sums.append(summed.total / scale if summed else np.nan)
+    off = float(np.abs(sums[0] - sums[1]).max())
+    if not off <= 1e-4:
+        raise RuntimeError(f"local training on the GPU and on the processor differ by {off:.2g}")
+    gpu = torch.cuda.get_device_properties(0)
+    return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB; trainers on it and on the processor agree within {off:.1g}"
+
+
+def _small_cohort() -> "tuple[PFedRec, Interactions, np.ndarray, ScoreFunctions]":
+    """Three devices, and what they start from."""
+    from securerec.data.interactions import Interactions
+    from securerec.models.pfedrec import PFedRec
+
+    model, rng = PFedRec(dim=8, item_lr_factor=0.5), np.random.default_rng(0)
+    train = Interactions.from_lists([rng.permutation(50)[:12].tolist() for _ in range(3)], 50)
+    return model, train, model.initial_table(50, rng), model.initial_functions(3, rng)
 
 
 def _secure_sums() -> str:
@@ -138,6 +169,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "machine": _machine,
     "data folder": _folders,
     "local training": _training,
+    "cuda": _cuda,
     "secure sums": _secure_sums,
     "noise": _noise,
     "accounting": _accounting,

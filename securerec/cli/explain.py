@@ -50,7 +50,7 @@ def explain_command(
 def explain_figures(run: FinishedRun, user: int, item: int) -> dict[str, Any]:
     """Everything the command says, as plain values."""
     dataset, devices, share = run.dataset, run.devices, float(run.shares[user])
-    why = explained(dataset, devices, share, user, item)
+    why = explained(dataset, devices, share, user, item, segments=run.config.start.segments)
     scores = devices.scores(np.array([user]), np.array([share], np.float32))[0]
     cutoffs = run.config.evaluation.cutoffs
     return {

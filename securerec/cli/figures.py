@@ -54,6 +54,11 @@ def _quality(figures: dict[str, Any], cutoff: str) -> Table:
     return table
 
 
+def counted(n: int, noun: str) -> str:
+    """A number and its noun, such as "1 user" and "1,200 users"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def _pair(metrics: dict[str, float], names: tuple[str, str]) -> str:
     return " / ".join(f"{metrics[name]:.3f}" for name in names)
 

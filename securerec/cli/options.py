@@ -55,7 +55,7 @@ def _parameter(key: tuple[str, ...]) -> inspect.Parameter:
     declarations = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
     option = typer.Option(
         *declarations,
-        help=f"{field.description} {_default(key)}".strip(),
+        help=" ".join(filter(None, (field.description, _choices(field), _default(key)))),
         show_default=False,
         rich_help_panel=PANELS[key[0]] if len(key) > 1 else "Repeating",
         metavar=None if kind is bool else _metavar(field),
@@ -74,12 +74,19 @@ def _default(key: tuple[str, ...]) -> str:
         value: Any = config
         for part in key:
             value = getattr(value, part)
-        values.append(",".join(map(str, value)) if isinstance(value, tuple) else value)
+        values.append(_shown(value))
     if key[-1] in ("epsilon", "privacy", "view_rounds") or values == [None, None]:
         return ""
     if values[0] == values[1]:
         return "" if values[0] is True or values[0] is False else f"[default: {values[0]}]".replace("[", r"\[")
     return f"[default: {values[0]}; without privacy {values[1]}]".replace("[", r"\[")
+
+
+def _shown(value: Any) -> Any:
+    """A setting as the help shows it: what follows from a plan has as many places as a float has."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _flag_type(annotation: Any) -> type:
@@ -91,10 +98,28 @@ def _flag_type(annotation: Any) -> type:
     return kinds[0] if len(kinds) == 1 and kinds[0] in (bool, int, float) else str
 
 
-def _metavar(field: Any) -> str:
+_WIDEST = 12
+"""Characters of a metavar that a narrow terminal shows in a line, beside flags and help."""
+
+
+def _literal(field: Any) -> str | None:
+    """The words between which a setting chooses."""
     for option in (field.annotation, *typing.get_args(field.annotation)):
         if typing.get_origin(option) is typing.Literal:
             return "|".join(typing.get_args(option))
+    return None
+
+
+def _choices(field: Any) -> str:
+    """What the metavar has no room for."""
+    words = _literal(field) or ""
+    return f"One of {words.replace('|', ', ')}." if len(words) > _WIDEST else ""
+
+
+def _metavar(field: Any) -> str:
+    if (words := _literal(field)) is not None:
+        return words if len(words) <= _WIDEST else "NAME"
+    for option in (field.annotation, *typing.get_args(field.annotation)):
         if typing.get_origin(option) is tuple:
             return "N,N,..."
     return {int: "N", float: "X", str: "NAME"}[_flag_type(field.annotation)]

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from securerec.cli.figures import counted
 from securerec.cli.output import JsonFile, emit
 from securerec.cli.run import RunPath
 from securerec.data.arrival_files import read_history, with_new_items
@@ -163,14 +164,15 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
     views = {0.0: "the server's item table", 1.0: "its own view of the items"}
     view = views.get(figures["own_share"], f"a mix, {figures['own_share']:.0%} its own view of the items")
     known = figures["known"]
-    newest = Table(title=f"What the device knew: {len(known)} items, newest first", title_justify="left")
+    newest = Table(title=f"What the device knew: {counted(len(known), 'item')}, newest first", title_justify="left")
     whom = f"user {figures['user']}, scored by {view}" if figures["user"] is not None else (
         f"{figures['history']}, a device that was no part of the run; it uploaded nothing"
     )  # fmt: skip
     table = Table(title=Text(f"For {whom}"), title_justify="left")
+    marked = ("note",) if any(item["held_out"] or item["new"] for item in figures["recommendations"]) else ()
     for columns, target in (
         (("title", "year", "genres"), newest),
-        (("rank", "title", "year", "genres", "score", ""), table),
+        (("rank", "title", "year", "genres", "score", *marked), table),
     ):
         for column in columns:
             target.add_column(column, justify="right" if column in ("rank", "score") else "left")
@@ -178,7 +180,7 @@ def _tables(figures: dict[str, Any]) -> list[RenderableType]:
         newest.add_row(*_cells(item))
     for rank, item in enumerate(figures["recommendations"], 1):
         mark = f"held out for {item['held_out']}" if item["held_out"] else "new" if item["new"] else ""
-        table.add_row(str(rank), *_cells(item), f"{item['score']:.2f}", mark)
+        table.add_row(str(rank), *_cells(item), f"{item['score']:.2f}", *([mark] if marked else []))
     if len(known) > 10:
         return [
             Group(newest, Text(f"and {len(known) - 10} older ones; none of this left the device in the clear")),

@@ -18,6 +18,7 @@ from securerec.errors import DataError
 MOST_ROWS = 100_000
 LAST_YEAR = 9999
 _DELIMITER = ","
+_REMEDY = "columns are separated by commas here"
 
 
 def read_history(path: Path, item_of: Callable[[str], int]) -> list[int]:
@@ -36,7 +37,7 @@ def read_history(path: Path, item_of: Callable[[str], int]) -> list[int]:
             try:
                 items.append(item_of(name))
             except DataError as error:
-                raise DataError(f"{path.name}, line {line}: {error}") from None
+                raise DataError(f"line {line}: {error}") from None
             times.append(clock.read(fields["timestamp"], line) if "timestamp" in fields else 0.0)
     if not items:
         raise DataError(f"{path.name} has a header but no rows: give at least one item")
@@ -96,16 +97,19 @@ def _year(text: str, line: int) -> int:
 def rows_of(
     path: Path, needed: tuple[str, ...], optional: tuple[str, ...]
 ) -> Iterator[Iterator[tuple[int, dict[str, str]]]]:
-    """Line numbers and fields by column. Raises DataError for a column that is not known, and as `records`."""
+    """Line numbers and fields by column. Raises DataError for a column that is not known, and as `records`.
+
+    Errors name the file, those of its rows that are raised under the `with` among them.
+    """
     try:
         with path.open("rb") as file:
             lines = records(file, _DELIMITER)
             first = next(lines, None)
             if first is None:
-                raise DataError(f"{path.name} is empty: the first line must name the columns")
+                raise DataError("line 1: the file is empty: the first line must name the columns")
             header = [name.strip() for name in first[1]]
             for name in needed:
-                position(header, name)
+                position(header, name, remedy=_REMEDY)
             for name in header:
                 if name not in (*needed, *optional):
                     raise DataError(
@@ -113,6 +117,8 @@ def rows_of(
                     )
                 position(header, name)
             yield _fields(lines, header)
+    except DataError as error:
+        raise DataError(f"{path.name}, {error}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
 
@@ -120,5 +126,7 @@ def rows_of(
 def _fields(lines: Iterator[tuple[int, list[str]]], header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     for row, (line, fields) in enumerate(lines):
         if row == MOST_ROWS:
-            raise DataError(f"line {line}: more than {MOST_ROWS} rows")
-        yield line, dict(zip(header, check_fields(header, fields, line, _DELIMITER), strict=True))
+            raise DataError(
+                f"line {line}: more than {MOST_ROWS} rows: split the file, and take its parts one after the other"
+            )
+        yield line, dict(zip(header, check_fields(header, fields, line, _DELIMITER, remedy=""), strict=True))

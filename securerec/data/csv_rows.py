@@ -20,12 +20,14 @@ def check_delimiter(delimiter: str) -> None:
         raise DataError(f"--delimiter must be one character other than a quote or line end, not {delimiter!r}")
 
 
-def check_fields(header: list[str], fields: list[str], line: int, delimiter: str) -> list[str]:
-    """The fields. Raises DataError unless they are as many as the header names."""
+def check_fields(
+    header: list[str], fields: list[str], line: int, delimiter: str, *, remedy: str = ", or set --delimiter"
+) -> list[str]:
+    """The fields. remedy: what else the person can do. Raises DataError unless they are as many as the header names."""
     if len(fields) != len(header):
         raise DataError(
             f"line {line}: {len(fields)} fields where the header names {len(header)}: quote fields that contain "
-            f"{delimiter!r}, or set --delimiter"
+            f"{delimiter!r}{remedy}"
         )
     return fields
 
@@ -86,8 +88,10 @@ def _text_lines(file: BinaryIO) -> Iterator[str]:
             ) from None
 
 
-def position(header: list[str], name: str) -> int:
-    """Where the header has this column. Raises DataError that names the nearest when it is not there once."""
+def position(header: list[str], name: str, *, remedy: str = "is --delimiter right?") -> int:
+    """Where the header has this column. Raises DataError that names the nearest when it is not there once, or the
+    remedy.
+    """
     count = header.count(name)
     if count == 1:
         return header.index(name)
@@ -97,7 +101,7 @@ def position(header: list[str], name: str) -> int:
     if near:
         raise DataError(f"header: no column {name!r}: did you mean {near[0]!r}?")
     shown = ", ".join(repr(column[:40]) for column in header[:10])
-    raise DataError(f"header: no column {name!r}: the file has {shown}; is --delimiter right?")
+    raise DataError(f"header: no column {name!r}: the file has {shown}; {remedy}")
 
 
 def identifier(field: str, column: str, line: int) -> str:

@@ -2,6 +2,8 @@
 server.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +12,25 @@ from securerec.evaluation.protocols import Scorer
 from securerec.models.pfedrec import PFedRec, ScoreFunctions
 from securerec.training.cohort import CohortTrainer
 
+SCORES_AT_ONCE = 1 << 22
+"""Cells of some users' scores, 16 MiB."""
+
 
 def local_only_scorer(
     train: Interactions, never_negative: Interactions, model: PFedRec, *, rounds: int, rng: np.random.Generator
 ) -> Scorer:
-    """Train each user alone for `rounds` rounds from one common start; score by its own table.
+    """Scores by what each user trained alone, all of them held: n_users * n_items float32; see `local_only_scores`."""
+    parts = local_only_scores(train, never_negative, model, rounds=rounds, rng=rng)
+    scores = np.concatenate([scores for _, scores in parts])
+    return lambda users: scores[users]
+
+
+def local_only_scores(
+    train: Interactions, never_negative: Interactions, model: PFedRec, *, rounds: int, rng: np.random.Generator,
+    cells: int = SCORES_AT_ONCE,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:  # fmt: skip
+    """Train each user alone for `rounds` rounds from one common start; score by its own table. Gives some consecutive
+    users at a time, and their logits (m, n_items), about `cells` together.
 
     `never_negative` says which items are not drawn as negatives: the published rule leaks the held-out item through
     it, and a learner that shares nothing shows how much.
@@ -22,15 +38,14 @@ def local_only_scorer(
     start = model.initial_table(train.n_items, rng)
     functions = model.initial_functions(1, rng)
     seeds = rng.integers(0, 2**64, (train.n_users, rounds), dtype=np.uint64)
-    scores = np.empty((train.n_users, train.n_items), np.float32)
-    for user in range(train.n_users):
-        scores[user] = _train_alone(
-            CohortTrainer(model, _only(train, user), _only(never_negative, user), threads=1),
-            start,
-            functions,
-            seeds[user],
-        )
-    return lambda users: scores[users]
+    at_once = max(1, cells // train.n_items)
+    for first in range(0, train.n_users, at_once):
+        users = np.arange(first, min(first + at_once, train.n_users))
+        scores = np.empty((len(users), train.n_items), np.float32)
+        for place, user in enumerate(users.tolist()):
+            device = CohortTrainer(model, _only(train, user), _only(never_negative, user), threads=1)
+            scores[place] = _train_alone(device, start, functions, seeds[user])
+        yield users, scores
 
 
 def _train_alone(

@@ -12,7 +12,7 @@ from securerec.errors import RunError
 from securerec.evaluation.protocols import Scorer, full_ranks
 from securerec.models.head import Heads
 from securerec.models.scorers import Learner, ScoreFunctions
-from securerec.training.updates import RowUpdates
+from securerec.training.updates import Updates
 
 OWN_SHARES = (0.0, 0.5, 1.0)
 """How much of its own view a device may mix into the server's table."""
@@ -32,7 +32,7 @@ class TrainedDevices:
     broadcast: NDArray[np.float32]
     functions: ScoreFunctions
     heads: Heads
-    changes: RowUpdates
+    changes: Updates
 
     def scores(self, users: NDArray[np.int64], own_share: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (m, n_items): `(1 - share)` of those by the server's table and `share` of those by the own view, a

@@ -13,7 +13,7 @@ from securerec.data.splits import Candidates, Split
 from securerec.evaluation.intervals import Interval, mean_interval
 from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
 from securerec.evaluation.scoring import TrainedDevices
-from securerec.training.updates import RowUpdates
+from securerec.training.updates import RowUpdates, Updates
 
 Figures = dict[str, Interval]
 """Metrics such as "hr@10", each a mean over users with its 95% interval."""
@@ -42,7 +42,7 @@ def stranger_scorer(devices: TrainedDevices, others: NDArray[np.int64]) -> Score
     return score
 
 
-def _lent(changes: RowUpdates, others: NDArray[np.int64], users: NDArray[np.int64]) -> RowUpdates:
+def _lent(changes: Updates, others: NDArray[np.int64], users: NDArray[np.int64]) -> RowUpdates:
     """The changes that users (rising) would have, were each one's those of `others[user]`."""
     parts = [changes.of(int(other)) for other in others[users]]
     cuts = np.cumsum([0, *(len(rows) for rows, _ in parts)]).astype(np.int64)

@@ -77,7 +77,8 @@ def flower(setting: Setting) -> Cost:
         pseudo_rand_gen,
     )
 
-    modulus, shape = 1 << 32, [(setting.length,)]
+    modulus = 1 << 32
+    shape: list[tuple[int, ...]] = [(setting.length,)]
     clients = min(setting.clients, CLIENTS)
     bound = setting.spec().upload_bound
     own = [os.urandom(32) for _ in range(clients)]

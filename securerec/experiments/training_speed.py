@@ -1,4 +1,6 @@
-"""One federated round without privacy, timed: the cohort trainer against a plain loop of torch clients."""
+"""One federated round without privacy, timed: the cohort trainer against a plain loop of torch clients, and the batched
+torch trainer.
+"""
 
 import statistics
 import time
@@ -9,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from securerec.data.dataset import Dataset
+from securerec.data.interactions import Interactions
 from securerec.data.splits import Candidates, draw_candidates, leave_one_out
 from securerec.evaluation import ranking
 from securerec.federation.promise import CLEAR_FRACTION_BITS, CLEAR_VALUE_BOUND
+from securerec.machine import Device, cuda_device
 from securerec.models.pfedrec import PFedRec
 from securerec.training.cohort import CohortTrainer
 from securerec.training.reference import train_client
+from securerec.training.torch_cohort import TorchTrainer
+from securerec.training.trainers import Trainer
 
 PHASES = ("draw", "train", "aggregate", "evaluate")
 
@@ -24,7 +30,8 @@ class TrainingSpeed:
     """Median seconds of a whole round, and of its phases, for both; `speedup` is the ratio of the two.
 
     The torch loop runs on one thread, the cohort trainer on `threads`, and for comparison on one. streamed_s: the
-    cohort trainer where nobody's changes are kept. Without a round of the torch loop its figures are None.
+    cohort trainer where nobody's changes are kept. Without a round of the torch loop its figures are None. batched_s:
+    the batched torch trainer on `batched_on`, None where it was not asked for.
     """
 
     reference_s: float | None
@@ -36,21 +43,27 @@ class TrainingSpeed:
     reference_phases: dict[str, float] | None
     cohort_phases: dict[str, float]
     threads: int
+    batched_s: float | None = None
+    batched_phases: dict[str, float] | None = None
+    batched_on: str | None = None
 
 
 def measure_training(
-    dataset: Dataset, *, cohort_rounds: int, reference_rounds: int, threads: int | None = None
-) -> TrainingSpeed:
+    dataset: Dataset, *, cohort_rounds: int, reference_rounds: int, threads: int | None = None,
+    batched_on: Device | None = None,
+) -> TrainingSpeed:  # fmt: skip
     """Draw, train, aggregate and evaluate with the paper's settings, both sides in turn on the same machine.
 
     Both evaluate each client's own view on its validation and test candidates, as the paper's code does every round.
     Aggregation is fused into training on the cohort's side. A streamed round evaluates validation twice instead, by the
-    own view and by the server's new table.
+    own view and by the server's new table. batched_on: what to time the batched torch trainer on, for as many rounds as
+    the cohort trainer. Raises ConfigError for cuda where there is none.
     """
     model, split = PFedRec(), leave_one_out(dataset.interactions)
     candidates = draw_candidates(dataset.interactions, split, np.random.default_rng(0))
     trainer = CohortTrainer(model, split.train, dataset.interactions, threads=threads)
     alone = CohortTrainer(model, split.train, dataset.interactions, threads=1)
+    batched = _batched_rounds(model, split.train, dataset, candidates, batched_on, cohort_rounds, threads)
     for played in (_cohort_round, _streamed_round):
         played(trainer, candidates, 0)
     cohort = [_cohort_round(trainer, candidates, seed) for seed in range(cohort_rounds)]
@@ -76,7 +89,22 @@ def measure_training(
         _medians(reference) if reference else None,
         _medians(cohort),
         trainer.threads,
+        _median_round(batched) if batched else None,
+        _medians(batched) if batched else None,
+        batched_on,
     )
+
+
+def _batched_rounds(
+    model: PFedRec, train: Interactions, dataset: Dataset, candidates: Candidates, on: Device | None, rounds: int,
+    threads: int | None,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Phases of each round of the batched torch trainer, after one that is not counted."""
+    if on is None:
+        return []
+    device = cuda_device() if on == "cuda" else torch.device("cpu")
+    trainer = TorchTrainer(model, train, dataset.interactions, device, threads=threads)
+    return [_cohort_round(trainer, candidates, seed) for seed in (0, *range(rounds))][1:]
 
 
 def _median_round(rounds: list[dict[str, float]]) -> float:
@@ -87,7 +115,7 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {phase: statistics.median(r[phase] for r in rounds) for phase in PHASES}
 
 
-def _cohort_round(trainer: CohortTrainer, candidates: Candidates, seed: int) -> dict[str, float]:
+def _cohort_round(trainer: Trainer, candidates: Candidates, seed: int) -> dict[str, float]:
     rng, n_items = np.random.default_rng(seed), trainer.train_set.n_items
     table = trainer.model.initial_table(n_items, rng)
     functions = trainer.model.initial_functions(trainer.train_set.n_users, rng)

@@ -6,7 +6,6 @@ that it reads is the server's, who may hand it to anybody.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
 from securerec.evaluation.scoring import TrainedDevices
-from securerec.federation.folder import RunFolder, read_arrays
+from securerec.federation.folder import RunFolder
 from securerec.federation.promise import make_promises, planned
 from securerec.federation.releases import noisy_sum
 from securerec.federation.warm_start import NoisySum, SegmentVectors, WarmStart, cold_start, warm_start
@@ -34,6 +33,8 @@ from securerec.training.updates import RowUpdates, Updates
 
 ORIGIN = "origin.safetensors"
 """In the folder of a run that continues another: what had been released before."""
+NEXT = "next"
+"""In that file: the shared matrix that nobody was sent yet, where it is another; and after how many rounds it stood."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +58,8 @@ class Released:
         Raises RunError where what was released is missing.
         """
         config = folder.config()
-        if (origin := folder.path / ORIGIN).exists():
-            start, cold, before = read_origin(origin, config)
+        if folder.began_with(ORIGIN):
+            start, cold, before = read_origin(folder, config)
             return cls(config, start, cold, table, before + rounds)
         start = public_start(folder, config, dataset) if config.start.head else None
         nobody = Interactions.from_lists([[]], dataset.interactions.n_items)
@@ -152,8 +153,10 @@ def _unchanged(n_users: int, table: Table) -> RowUpdates:
     return RowUpdates(np.arange(n_users), np.zeros(n_users + 1, np.int64), rows, delta)
 
 
-def dump_origin(released: Released) -> bytes:
-    """As a file of a run that continues another; "shared" is where its matrix starts. `read_origin` reads the rest."""
+def dump_origin(released: Released, onward: Released) -> bytes:
+    """As a file of a run that continues another; "shared" is where its matrix starts. onward: as rounds to come would
+    start from it. `read_origin` reads the rest.
+    """
     cold = released.cold
     arrays: dict[str, NDArray[Any]] = {
         "shared": released.table, "cold.weights": cold.weights, "cold.biases": cold.biases
@@ -166,12 +169,17 @@ def dump_origin(released: Released) -> bytes:
         }  # fmt: skip
         for number, each in enumerate(start.segments):
             arrays |= {f"{number}.directions": each.directions, f"{number}.curvature": each.curvature}
-    return save(arrays, {"rounds": str(released.rounds)})
+    metadata = {"rounds": str(released.rounds)}
+    if not np.array_equal(onward.table, released.table):
+        arrays, metadata = arrays | {NEXT: onward.table}, metadata | {NEXT: str(onward.rounds)}
+    return save(arrays, metadata)
 
 
-def read_origin(path: Path, config: Config) -> tuple[PublicStart | None, ScoreFunctions, int]:
-    """The start, a cold score function, and how many rounds were played before. Raises RunError for a damaged file."""
-    arrays, metadata = read_arrays(path)
+def read_origin(folder: RunFolder, config: Config) -> tuple[PublicStart | None, ScoreFunctions, int]:
+    """The start, a cold score function, and how many rounds were played before. Raises RunError for a damaged file or
+    one that was changed.
+    """
+    arrays, metadata = folder.first_arrays(ORIGIN)
     try:
         cold, rounds = ScoreFunctions(arrays["cold.weights"], arrays["cold.biases"]), int(metadata["rounds"])
         if "base" not in arrays:
@@ -184,4 +192,4 @@ def read_origin(path: Path, config: Config) -> tuple[PublicStart | None, ScoreFu
         head = Head(arrays["base"], arrays["directions"], arrays.get("inputs", NO_INPUTS))
         return PublicStart(head, arrays["table"], tuple(segments), arrays["popularity"]), cold, rounds
     except (KeyError, ValueError):
-        raise RunError(f"{path} is damaged: restore it") from None
+        raise RunError(f"{folder.path / ORIGIN} is damaged: restore it") from None

@@ -20,17 +20,21 @@ from securerec.data.dataset import Dataset
 from securerec.data.splits import leave_one_out
 from securerec.errors import ConfigError, PrivacyError, RunError
 from securerec.evaluation.scoring import TrainedDevices
-from securerec.federation.arriving import ORIGIN, Released, dump_origin
-from securerec.federation.folder import RunFolder, read_arrays
+from securerec.federation.arriving import NEXT, ORIGIN, Released, dump_origin
+from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
 from securerec.federation.promise import figure_of
 from securerec.federation.releases import INHERITED, own_events
+from securerec.federation.results import LAST
 from securerec.federation.run import Recorder, Run, check_run
+from securerec.federation.stored import read_arrays
 from securerec.federation.track import Track
 from securerec.federation.warm_start import WarmStart
 from securerec.models.head import Head, Heads
 from securerec.models.scorers import ScoreFunctions
 from securerec.privacy.event_json import to_json
+from securerec.scorer_plan import check_model
+from securerec.training.cohort import Table
 
 PARENT = "parent"
 """The entry of `identity.json` that names the run which a run continues."""
@@ -39,18 +43,41 @@ _STATE = "devices/origin.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parent:
-    """A finished run to go on from. path: of its folder, for people; rounds: of its kept model."""
+    """A run to go on from. rounds: of its kept model, which devices hold. onward: the shared matrix that new rounds may
+    send, and after how many rounds it stood. Devices answer a table once, and where an earlier round's is kept they
+    have answered it in the round after.
+    """
 
     folder: RunFolder
     dataset: Dataset
     devices: TrainedDevices
     rounds: int
+    onward: tuple[Table, int]
+
+    @classmethod
+    def finished(cls, folder: RunFolder, dataset: Dataset, devices: TrainedDevices, rounds: int) -> "Parent":
+        """A finished run. Raises RunError for files that are missing or were changed."""
+        model, _ = read_arrays(folder.path / "model.safetensors")
+        played = folder.config().training.rounds or 0
+        onward = devices.table, rounds
+        if LAST in model:
+            onward = model[LAST], played
+        elif not played and folder.began_with(ORIGIN):
+            # it has sent nothing, and hands on what it was handed
+            origin, metadata = folder.first_arrays(ORIGIN)
+            if NEXT in origin:
+                onward = origin[NEXT], int(metadata[NEXT]) - int(metadata["rounds"])
+        return cls(folder, dataset, devices, rounds, onward)
 
 
-def continued_config(parent: Config, dataset: str, *, rounds: int, epsilon: float | None, seed: int | None) -> Config:
+def continued_config(
+    parent: Config, dataset: str, *, rounds: int, epsilon: float | None, seed: int | None, workers: int | None = None,
+    record_views: bool = False,
+) -> Config:  # fmt: skip
     """The parent's settings with another data set, and an epsilon of its own for the new rounds.
 
-    Raises ConfigError where the epsilon is missing or means nothing, and for the parent's seed.
+    workers: as the parent's where None. record_views: of the first and the last of the new rounds. Raises ConfigError
+    where the epsilon is missing or means nothing, for the parent's seed, and for views of no round.
     """
     privacy = parent.privacy
     if seed is not None and seed == parent.seed:
@@ -71,6 +98,11 @@ def continued_config(parent: Config, dataset: str, *, rounds: int, epsilon: floa
         privacy = privacy.model_copy(update=none | {kind: epsilon})
     elif epsilon is not None:
         raise ConfigError("without new rounds nothing is uploaded: leave out --epsilon, or give --rounds")
+    if record_views and not rounds:
+        raise ConfigError("without new rounds there is nothing to record: leave out --record-views, or give --rounds")
+    check_model(
+        parent.training.model, dual=parent.training.dual, head=None, per_interaction=False, record_views=record_views
+    )
     return parent.model_copy(
         update={
             "seed": seed, "privacy": privacy,
@@ -78,7 +110,10 @@ def continued_config(parent: Config, dataset: str, *, rounds: int, epsilon: floa
             "start": type(parent.start)(head=False, recency=parent.start.recency),
             "training": parent.training.model_copy(update={"rounds": rounds}),
             "evaluation": parent.evaluation.model_copy(update={"published": False}),
-            "views": parent.views.model_copy(update={"record_views": False, "view_rounds": None}),
+            "protocol": parent.protocol.model_copy(update={} if workers is None else {"workers": workers}),
+            "views": type(parent.views)(
+                record_views=record_views, view_rounds=tuple(sorted({1, rounds})) if record_views else None
+            ),
         }
     )  # fmt: skip
 
@@ -87,15 +122,14 @@ class ContinuedRun(Run):
     """A run that starts where another one ended."""
 
     def start(self, pool: DevicePool, record: Recorder | None) -> WarmStart:
-        origin = self.folder.path / ORIGIN
-        public, _ = read_arrays(origin)
-        private, _ = read_arrays(self.folder.path / _STATE)
+        public, _ = self.folder.first_arrays(ORIGIN)
+        private, _ = self.folder.first_arrays(_STATE)
         try:
             train, table = self.split.train, public["shared"]
             functions, heads = ScoreFunctions(private["weights"], private["biases"]), None
             if "base" in public:
                 heads = Heads(Head(public["base"], public["directions"]), private["tastes"])
-            basis = hashlib.sha256(self.run_id + origin.read_bytes()).digest()
+            basis = hashlib.sha256(self.run_id + (self.folder.path / ORIGIN).read_bytes()).digest()
             return WarmStart(
                 heads or Heads.none(train.n_users, train.n_items), table, functions, basis, public.get("popularity")
             )
@@ -127,10 +161,12 @@ class ContinuedRun(Run):
         check_run(config, dataset)
         _check_grown(parent.dataset, dataset)
         seed = np.random.SeedSequence(config.seed)
-        initial, draws = (np.random.default_rng(each) for each in seed.spawn(2))
-        released = _before(parent, dataset, initial)
+        initial, draws = seed.spawn(2)
+        kept = _before(parent, dataset, parent.devices.table, parent.rounds, initial)
+        onward = _before(parent, dataset, *parent.onward, initial)
+        released = onward if config.training.rounds else kept
         lists = leave_one_out(dataset.interactions).train
-        devices = released.devices(lists, draws, past=parent.devices.functions)
+        devices = released.devices(lists, np.random.default_rng(draws), past=parent.devices.functions)
         events = parent.folder.ledger.events()
         parent_id = parent.folder.identity("run_id")
         own = own_events(events)
@@ -146,10 +182,8 @@ class ContinuedRun(Run):
         folder = RunFolder.create(
             path, config, run_id=run_id, dataset_digest=digest,
             more={PARENT: parent_id, "inherited": str(len(inherited))},
-            files={
-                ORIGIN: dump_origin(released), _STATE: save(state),
-                "ledger.jsonl": b"".join(to_json(event).encode() + b"\n" for event in inherited),
-            },
+            files={ORIGIN: dump_origin(released, onward), _STATE: save(state)},
+            growing={"ledger.jsonl": b"".join(to_json(event).encode() + b"\n" for event in inherited)},
         )  # fmt: skip
         return cls(folder, dataset)
 
@@ -159,18 +193,18 @@ def open_run(folder: RunFolder, dataset: Dataset) -> Run:
     return (ContinuedRun if folder.has_identity(PARENT) else Run)(folder, dataset)
 
 
-def _before(parent: Parent, dataset: Dataset, rng: np.random.Generator) -> Released:
-    """What the parent has released, with rows for the items that are new: from their features where there is a head,
-    else at random, as items have them before round 1.
+def _before(parent: Parent, dataset: Dataset, table: Table, rounds: int, seed: np.random.SeedSequence) -> Released:
+    """What the parent has released, the shared matrix as it was after so many rounds, with rows for the items that are
+    new: from their features where there is a head, else at random, as items have them before round 1.
     """
-    released = Released.of(parent.folder, parent.dataset, table=parent.devices.table, rounds=parent.rounds)
+    released = Released.of(parent.folder, parent.dataset, table=table, rounds=rounds)
     n_old = parent.dataset.interactions.n_items
     n_new = dataset.interactions.n_items - n_old
     if not n_new:
         return released
     if released.start is not None:
         return released.with_new_items(dataset)
-    rows = released.config.training.learner().initial_table(n_new, rng)[:n_new]
+    rows = released.config.training.learner().initial_table(n_new, np.random.default_rng(seed))[:n_new]
     return replace(released, table=np.concatenate([released.table[:n_old], rows, released.table[n_old:]]))
 
 

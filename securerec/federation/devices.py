@@ -1,5 +1,6 @@
 """What devices do in a round: privatise the local update, and answer the server's messages. Bytes in, bytes out."""
 
+import hashlib
 import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from securerec.models.head import Heads
 from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.privacy.mechanism import FixedPoint, Mechanism
 from securerec.privacy.randomness import NoiseKey
-from securerec.training.updates import Updates
+from securerec.training.updates import Change, Updates
 
 Quantiser = Mechanism | FixedPoint
 
@@ -46,7 +47,7 @@ class Enrolment:
     min_survivors: int
     origin: Origin
     learner: Learner
-    heads: Heads | None = None
+    heads: Heads | None = field(default=None, repr=False)
     guards: Guards = Guards()
 
 
@@ -55,15 +56,16 @@ class LocalUpdates:
     """What some devices trained in a round.
 
     table: (n_rows, width) as it was broadcast. updates: what each of `clients` changes. functions: what they score
-    with after it, in the order of `clients`; None where nothing is scored. label: with round and client it names a
-    device's noise. basis: digest of what was broadcast beside the table. record: return the integers too.
+    with after it, in the order of `clients`; None where nothing is scored. label: of the attempt, which with round,
+    client and the client's own update names its noise. basis: digest of what was broadcast beside the table. record:
+    return the integers too.
     """
 
     round_number: int
     table: NDArray[np.float32]
     clients: NDArray[np.int64]
-    updates: Updates
-    functions: ScoreFunctions | None
+    updates: Updates = field(repr=False)
+    functions: ScoreFunctions | None = field(repr=False)
     label: str
     basis: bytes = b""
     record: bool = False
@@ -80,7 +82,7 @@ class Answers:
     messages: dict[int, bytes]
     seconds: dict[str, float]
     saturated: int
-    recorded: dict[int, NDArray[np.int64]]
+    recorded: dict[int, NDArray[np.int64]] = field(repr=False)
 
 
 class DeviceHost:
@@ -131,13 +133,14 @@ class DeviceHost:
         answers: dict[int, bytes] = {}
         recorded: dict[int, NDArray[np.int64]] = {}
         for number, message in messages.items():
-            joined = self._rounds.get(number)
+            joined, change = self._rounds.get(number), None
             if joined is None:
                 joined = self._rounds[number] = self._clients[number].join(message)
-                self._check(work, number, joined.context)
+                change = work.updates.of(number)
+                self._check(work, number, joined.context, change)
             if joined.uploads_next:
                 privatised = time.perf_counter()
-                values, cut = self._privatise(work, number)
+                values, cut = self._privatise(work, number, change or work.updates.of(number))
                 privatising += time.perf_counter() - privatised
                 saturated += cut
                 joined.provide(values)
@@ -147,7 +150,7 @@ class DeviceHost:
         seconds = {"privatise": privatising, "encrypt": time.perf_counter() - started - privatising}
         return Answers(answers, seconds, saturated, recorded)
 
-    def _check(self, work: LocalUpdates, number: int, signed_for: bytes) -> None:
+    def _check(self, work: LocalUpdates, number: int, signed_for: bytes, change: Change) -> None:
         """Raise TableRefused unless device `number` may answer this round's table."""
         guards = self._enrolment.guards
         if guards.agreement and signed_for != self._context:
@@ -164,11 +167,25 @@ class DeviceHost:
             if self._enrolment.heads is not None:
                 scores += self._enrolment.heads.logits(np.array([place]))[0]
             check_scores(guards, number, scores)
-        check_once(guards, self._answered, number, self._context, work.label)
+        check_once(guards, self._answered, number, self._context, own_digest(change))
 
-    def _privatise(self, work: LocalUpdates, number: int) -> tuple[NDArray[np.int64], int]:
-        quantiser = self._enrolment.quantiser
-        rows, delta = work.updates.of(number)
-        stream = self._noise_key.stream(work.label, work.round_number, number)
+    def _privatise(self, work: LocalUpdates, number: int, change: Change) -> tuple[NDArray[np.int64], int]:
+        quantiser, (rows, delta) = self._enrolment.quantiser, change
+        stream = self._noise_key.stream(own_label(work.label, change), work.round_number, number)
         cut = quantiser.saturated(delta) if isinstance(quantiser, FixedPoint) else 0
         return quantiser.privatise(rows, delta, stream), cut
+
+
+def own_digest(change: Change) -> str:
+    """Of one client's change alone, hex: what the others change is nothing that a device knows."""
+    rows, delta = change
+    state = hashlib.sha256(len(rows).to_bytes(8, "little") + rows.tobytes())
+    state.update(delta.tobytes())
+    return state.hexdigest()
+
+
+def own_label(label: str, change: Change) -> str:
+    """Names the noise of one client in an attempt: another change of its own gets other noise, as does every other
+    attempt.
+    """
+    return f"{label} {own_digest(change)}"

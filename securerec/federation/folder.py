@@ -5,31 +5,28 @@ before any upload leaves, then metrics and the devices' states), and what is ahe
 """
 
 import fcntl
-import hashlib
 import hmac
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from securerec.config import Config, make_config, read_config
 from securerec.errors import PrivacyError, RunError
+from securerec.federation.identity import Beginnings, check_readable, fingerprint, identity_of
+from securerec.federation.stored import dump_sums, read_arrays, read_object, read_sums
 from securerec.federation.summing import OpenedSum
 from securerec.files import write_atomic
 from securerec.privacy.ledger import Ledger
 from securerec.privacy.randomness import NoiseKey
 
 Arrays = Mapping[str, NDArray[Any]]
-TRAINING_KEY_BYTES = 16
 
 
 class RunFolder:
@@ -45,11 +42,13 @@ class RunFolder:
     def create(
         cls, path: Path, config: Config, *, run_id: bytes, dataset_digest: str,
         more: Mapping[str, str] | None = None, files: Mapping[str, bytes] | None = None,
+        growing: Mapping[str, bytes] | None = None,
     ) -> "RunFolder":  # fmt: skip
         """Start a folder with a resolved configuration and fresh secrets; it appears whole or not at all.
 
-        more: further entries of what the run is bound to. files: to lie in it from the beginning, by their place.
-        Raises RunError when something is there already, or the folder cannot be made.
+        more: further entries of what the run is bound to. files: to lie in it from the beginning, by their place, and
+        never to change; growing: those that will. Raises RunError when something is there already, or the folder
+        cannot be made.
         """
         # The place itself, not a link to it: a rename replaces an empty folder, but not a link.
         path = path.resolve()
@@ -61,28 +60,16 @@ class RunFolder:
             # What a start that was killed has left.
             shutil.rmtree(draft.path, ignore_errors=True)
             draft.devices.mkdir(mode=0o700, parents=True)
-            seed = config.seed
-            noise = (NoiseKey.from_os() if seed is None else NoiseKey.from_seed(seed)).to_bytes()
-            # Draws of negatives are the devices' own: their seed is theirs, and the server's files do not have it.
-            training = os.urandom(TRAINING_KEY_BYTES) if seed is None else seed.to_bytes(TRAINING_KEY_BYTES, "little")
-            toml = config.to_toml()
-            # The model's initial values are public: the server makes the table from them.
-            initial = os.urandom(16) if seed is None else hashlib.sha256(b"initial values" + training).digest()[:16]
-            identity = {
-                "run_id": run_id.hex(),
-                "initial_values": initial.hex(),
-                "dataset": dataset_digest,
-                "version": version("securerec"),
-                "config": _fingerprint(toml),
-                "noise_key": _fingerprint(noise),
-                "training_key": _fingerprint(training),
-                **(more or {}),
-            }
-            write_atomic(draft.devices / "noise.key", noise, private=True)
-            write_atomic(draft.devices / "training.key", training, private=True)
-            write_atomic(draft.path / "identity.json", json.dumps(identity, indent=2).encode())
+            beginnings, toml, files = Beginnings.of(config.seed), config.to_toml(), files or {}
+            identity = identity_of(
+                beginnings, run_id=run_id, dataset_digest=dataset_digest, toml=toml,
+                files={_file_entry(name): content for name, content in files.items()},
+            )  # fmt: skip
+            write_atomic(draft.devices / "noise.key", beginnings.noise, private=True)
+            write_atomic(draft.devices / "training.key", beginnings.training, private=True)
+            write_atomic(draft.path / "identity.json", json.dumps(identity | dict(more or {}), indent=2).encode())
             write_atomic(draft.path / "config.toml", toml)
-            for name, content in (files or {}).items():
+            for name, content in {**files, **(growing or {})}.items():
                 write_atomic(draft.path / name, content, private=name.startswith("devices/"))
             draft.path.rename(path)
         except OSError as error:
@@ -113,7 +100,7 @@ class RunFolder:
         own.
         """
         config = make_config(read_config(self.path / "config.toml"))
-        if self.identity("config") != _fingerprint(config.to_toml()):
+        if self.identity("config") != fingerprint(config.to_toml()):
             if (began := self.identity("version")) != version("securerec"):
                 raise RunError(f"{self.path} was begun with securerec {began}: read it with that version")
             raise RunError(
@@ -128,14 +115,36 @@ class RunFolder:
 
         Raises RunError when the file or the entry is missing.
         """
-        value = self._json("identity.json").get(key)
+        value = read_object(self.path / "identity.json").get(key)
         if not isinstance(value, str):
             raise RunError(f"{self.path / 'identity.json'} has no entry {key!r}: the run cannot go on")
         return value
 
+    def check_readable(self) -> None:
+        """Raise RunError unless this program reads a finished run of the version that made this one."""
+        check_readable(self.path, self.identity("version"))
+
+    def began_with(self, name: str) -> bool:
+        """Whether a file of this name lay in the folder from the beginning, never to change."""
+        return self.has_identity(_file_entry(name))
+
+    def first_arrays(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and metadata of a file that lay in the folder from the beginning.
+
+        Raises RunError when it is gone, or another.
+        """
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}: restore it") from None
+        if not hmac.compare_digest(fingerprint(content), self.identity(_file_entry(name))):
+            raise RunError(f"{path} was changed since the run began: restore it, the run cannot be read without it")
+        return read_arrays(path)
+
     def has_identity(self, key: str) -> bool:
         """Whether the run is bound to such a thing, for those that not every run has."""
-        return key in self._json("identity.json")
+        return key in read_object(self.path / "identity.json")
 
     def noise_key(self) -> NoiseKey:
         """Where the devices' noise grows from. Raises RunError when it is gone or another."""
@@ -151,23 +160,11 @@ class RunFolder:
             secret = path.read_bytes()
         except OSError:
             raise RunError(f"{path} cannot be read: the run cannot go on without it") from None
-        if not hmac.compare_digest(_fingerprint(secret), self.identity(key)):
+        if not hmac.compare_digest(fingerprint(secret), self.identity(key)):
             raise RunError(
                 f"{path} is not the key that the run began with: restore it, the run cannot go on without it"
             )
         return secret
-
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        try:
-            value = json.loads(path.read_bytes())
-        except OSError as error:
-            raise RunError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise RunError(f"{path} is damaged: it is not one JSON object")
-        return value
 
     def attempts(self, label: str) -> list[str]:
         """Digests of the updates that were about to leave for this release, each time it was tried with others."""
@@ -179,7 +176,8 @@ class RunFolder:
         write_atomic(self.devices / "sent.json", json.dumps(record).encode(), private=True)
 
     def _sent(self) -> dict[str, list[str]]:
-        return self._json("devices/sent.json") if (self.devices / "sent.json").exists() else {}
+        path = self.devices / "sent.json"
+        return read_object(path) if path.exists() else {}
 
     def check_ledger(self, *, up_to: int) -> None:
         """Raise PrivacyError unless the ledger has the warm start and every round up to this one: a lost line would
@@ -194,15 +192,7 @@ class RunFolder:
                 )
 
     def _start_sums(self) -> dict[str, OpenedSum]:
-        path = self.path / "start.safetensors"
-        if not path.exists():
-            return {}
-        arrays, metadata = read_arrays(path)
-        try:
-            described = json.loads(metadata["releases"])
-            return {name: OpenedSum(arrays[name], survivors, size) for name, survivors, size in described}
-        except (KeyError, TypeError, ValueError):
-            raise RunError(f"{path} is damaged: the run cannot go on") from None
+        return read_sums(self.path / "start.safetensors")
 
     def start_sum(self, name: str) -> OpenedSum | None:
         """What was opened of a release of the warm start; None before that. Raises RunError for a damaged file."""
@@ -214,10 +204,7 @@ class RunFolder:
 
     def write_start_sum(self, name: str, opened: OpenedSum) -> None:
         """Keep it: it is not asked of the devices again, and whoever holds the model may know it."""
-        sums = self._start_sums() | {name: opened}
-        described = json.dumps([(name, each.survivors, each.upload_bytes) for name, each in sums.items()])
-        arrays = {name: each.total for name, each in sums.items()}
-        write_atomic(self.path / "start.safetensors", save(arrays, {"releases": described}))
+        write_atomic(self.path / "start.safetensors", dump_sums(self._start_sums() | {name: opened}))
 
     def committed(self) -> tuple[int, dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:
         """The last whole round: its number, the server's arrays and the devices'. None before the first one ended."""
@@ -266,15 +253,19 @@ class RunFolder:
         """Seconds by phase of all whole rounds so far, and "total"; apart from the figures, as they differ from run
         to run.
         """
-        return self._json("seconds.json") if (self.path / "seconds.json").exists() else {}
+        path = self.path / "seconds.json"
+        return read_object(path) if path.exists() else {}
 
     def write_seconds(self, seconds: dict[str, float]) -> None:
         write_atomic(self.path / "seconds.json", json.dumps(seconds, indent=2).encode())
 
-    def finish(self, results: dict[str, Any], model: Arrays, devices: Arrays) -> None:
-        """Write what a finished run leaves; `results.json` last, as its mark. The keys are not needed any more."""
+    def finish(self, results: dict[str, Any], model: Arrays, devices: Iterable[bytes]) -> None:
+        """Write what a finished run leaves; `results.json` last, as its mark. The keys are not needed any more.
+
+        devices: their file, as of `dump_devices`.
+        """
         write_atomic(self.path / "model.safetensors", save(dict(model)))
-        write_atomic(self.devices / "state.safetensors", save(dict(devices)), private=True)
+        write_atomic(self.devices / "state.safetensors", devices, private=True)
         write_atomic(self.path / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
         self.clear_rounds()
 
@@ -288,7 +279,7 @@ class RunFolder:
         """A finished run's figures, None for an unfinished one. Raises RunError when the file is damaged."""
         if not (self.path / "results.json").exists():
             return None
-        results = self._json("results.json")
+        results = read_object(self.path / "results.json")
         kept = results.get("kept_round")
         if not isinstance(kept, dict) or "clean" not in kept:
             raise RunError(f"{self.path / 'results.json'} lacks 'kept_round': it is damaged or of another version")
@@ -298,14 +289,5 @@ class RunFolder:
         return self.devices / f"round-{round_number:06d}.safetensors"
 
 
-def _fingerprint(data: bytes) -> str:
-    return hashlib.sha256(b"securerec run file\0" + data).hexdigest()
-
-
-def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Arrays and metadata of a safetensors file. Raises RunError when it is missing or damaged."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: np.array(file.get_tensor(name)) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from None
+def _file_entry(name: str) -> str:
+    return f"file {name}"

@@ -1,23 +1,19 @@
 """Processes that play devices side by side. A device stays in the process it began in, as its state does."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from securerec.errors import RunError
 from securerec.federation.devices import Answers, DeviceHost, Enrolment, LocalUpdates
+from securerec.worker import become_worker
 
 AT_ONCE = 32
 """Devices asked at a time: their answers are added while others still work, and never lie about all at once."""
@@ -34,7 +30,7 @@ class DevicePool:
         if self.workers > 1:
             context = multiprocessing.get_context("spawn")
             self._executors = [
-                ProcessPoolExecutor(1, mp_context=context, initializer=_become_worker) for _ in range(self.workers)
+                ProcessPoolExecutor(1, mp_context=context, initializer=become_worker) for _ in range(self.workers)
             ]
         return self
 
@@ -115,21 +111,3 @@ def _begin(name: str, work: LocalUpdates) -> None:
 
 def _answer(name: str, messages: dict[int, bytes]) -> Answers:
     return _hosts[name].answer(messages)
-
-
-def _become_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed.
-
-    One thread for linear algebra: processes share the cores, and sums of floats must not depend on how many there are.
-    """
-    threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def end_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()

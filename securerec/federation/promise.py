@@ -8,8 +8,9 @@ from functools import cache
 import protocols
 from securerec.config import Config, PrivacySettings
 from securerec.errors import ConfigError
-from securerec.federation.warm_start import PAIRS, segments_name
-from securerec.models.neighbours import pair_width
+from securerec.federation.warm_start import PAIRS, segments_name, sketch_name
+from securerec.models.neighbours import pair_width, sketched
+from securerec.models.sketch import SUMS, sketch_width
 from securerec.privacy import calibration
 from securerec.privacy.accounting import Epsilon, central_epsilon, interaction_epsilon, local_epsilon
 from securerec.privacy.events import Event, Unprotected
@@ -56,22 +57,25 @@ class Planned:
 
 
 def planned(config: Config, n_items: int) -> list[Planned]:
-    """What a resolved configuration releases, in the order in which it does."""
+    """What a resolved configuration releases, in the order in which it does; spare attempts count as releases."""
     start, training, privacy = config.start, config.training, config.privacy
-    releases = []
+    once, releases = 1 + privacy.spare_attempts, []
     if start.head:
-        releases.append(Planned("popularity", n_items, 1, start.popularity_share or 0.0, nonnegative=True))
+        releases.append(Planned("popularity", n_items, once, start.popularity_share or 0.0, nonnegative=True))
     if start.head and start.segments:
         share = (start.segment_share or 0.0) / len(start.segments)
         releases += [
-            Planned(segments_name(number), n_items * (1 + width), 1, share)
+            Planned(segments_name(number), n_items * (1 + width), once, share)
             for number, width in enumerate(start.segments)
         ]
-    if start.head and start.pairs:
+    if start.head and start.pairs and sketched(n_items):
+        dimension = n_items * sketch_width(n_items, start.pairs)
+        releases += [Planned(sketch_name(number), dimension, once, 0.0) for number in range(SUMS)]
+    elif start.head and start.pairs:
         dimension = n_items * pair_width(n_items)
         releases.append(
             Planned(
-                PAIRS, dimension, 1, 0.0, nonnegative=True, fraction_bits=PAIR_FRACTION_BITS,
+                PAIRS, dimension, once, 0.0, nonnegative=True, fraction_bits=PAIR_FRACTION_BITS,
                 clear_bound=1 << PAIR_FRACTION_BITS,
             )
         )  # fmt: skip
@@ -80,8 +84,9 @@ def planned(config: Config, n_items: int) -> list[Planned]:
         learner = training.learner()
         releases.append(
             Planned(
-                "round", (n_items + learner.shared_rows) * learner.dim, training.rounds, rest, privacy.clip_norm,
-                privacy.coordinate_cap, fraction_bits=CLEAR_FRACTION_BITS, clear_bound=CLEAR_VALUE_BOUND,
+                "round", (n_items + learner.shared_rows) * learner.dim, training.rounds + privacy.spare_attempts,
+                rest, privacy.clip_norm, privacy.coordinate_cap, fraction_bits=CLEAR_FRACTION_BITS,
+                clear_bound=CLEAR_VALUE_BOUND,
                 sgd=_sgd(config) if privacy.unit == "interaction" else None,
             )
         )  # fmt: skip
@@ -120,6 +125,11 @@ class Promise:
             value_bound=self.quantiser.value_bound,
             noise_sigma=self.quantiser.tail_sigma(max_clients=cohort, min_clients=self.min_survivors),
         )
+
+
+def attempt_label(label: str, attempt: int) -> str:
+    """What names an attempt at a release in ledgers, and all noise in it."""
+    return label if attempt == 1 else f"{label}, attempt {attempt}"
 
 
 def figure_of(settings: PrivacySettings) -> Callable[..., Epsilon]:

@@ -12,12 +12,12 @@ from securerec.errors import PrivacyError
 from securerec.federation.folder import RunFolder
 from securerec.federation.guards import Origin
 from securerec.federation.pool import DevicePool
-from securerec.federation.promise import Promise, figure_of
+from securerec.federation.promise import Promise, attempt_label, figure_of
 from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.federation.warm_start import NoisySum
 from securerec.models.head import Heads
 from securerec.privacy.accounting import local_epsilon
-from securerec.privacy.events import Event
+from securerec.privacy.events import Event, Unprotected
 from securerec.privacy.mechanism import FixedPoint
 from securerec.privacy.randomness import NoiseKey
 from securerec.training.cohort import Table
@@ -37,6 +37,7 @@ class Releases:
     ) -> None:  # fmt: skip
         self._folder, self._config, self._promises = folder, config, promises
         self._noise_key, self._run_id, self._cohort = noise_key, run_id, cohort
+        self._attempts: dict[str, int] = {}
 
     def open(
         self, pool: DevicePool, record: RecordRelease | None, name: str, table: Table, updates: Updates, basis: bytes
@@ -78,23 +79,33 @@ class Releases:
         return SecureSum(
             protocol, promise.spec(self._cohort), promise.quantiser, self._noise_key, pool, run_id=self._run_id,
             label=label, origin=origin, learner=training.learner(), folder=self._folder.path, basis=basis,
-            heads=heads,
+            heads=heads, attempt=lambda: self._attempts.get(name, 1),
         )  # fmt: skip
 
-    def spend(self, name: str, label: str, updates: Updates) -> None:
+    def spend(self, name: str, label: str, updates: Updates | None) -> None:
         """Write a release's event before its first upload leaves; it stays spent whatever happens then.
 
         After a crash the same updates are the same attempt, as their noise is the same; others are another one. Raises
         PrivacyError when that, and what is still planned, would exceed the epsilon the run was begun with.
+
+        updates: None where they leave while they are trained, which only those may that nothing protects: once is
+        without limit already, so that another attempt adds nothing.
         """
-        settings, ledger, digest = self._config.privacy, self._folder.ledger, updates.digest()
+        settings, ledger = self._config.privacy, self._folder.ledger
+        if updates is None:
+            event = self._promises[name].event(label)
+            if not isinstance(event, Unprotected):
+                raise ValueError(f"{label} is protected, and its updates must be known before it is charged")
+            ledger.append(event)
+            return
+        digest = updates.digest()
         attempts, known = self._folder.attempts(label), own_events(ledger.events())
         if digest not in attempts:
             # an attempt that the ledger knows and the devices have forgotten was one with other updates
             charged = sum(event.label.split(",")[0] == label for event in known)
             attempts += ["forgotten"] * (charged - len(attempts)) + [digest]
         attempt = attempts.index(digest) + 1
-        event = self._promises[name].event(label + (f", attempt {attempt}" if attempt > 1 else ""))
+        event = self._promises[name].event(attempt_label(label, attempt))
         # the first attempt at each release is what was planned, and fits
         rest = self._planned_after(label, known) if attempt > 1 else ()
         after = (*known, *(() if event in known else (event,)), *rest)
@@ -106,6 +117,7 @@ class Releases:
                 )
         self._folder.write_attempts(label, attempts)
         ledger.append(event)
+        self._attempts[name] = attempt
 
     def _planned_after(self, label: str, known: Sequence[Event]) -> Sequence[Event]:
         """Events of the releases that are planned beside this one and not yet in the ledger."""

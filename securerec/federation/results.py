@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from securerec.config import Config
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
 from securerec.evaluation.baselines import ials_scorer, popularity_scorer
-from securerec.evaluation.local_only import local_only_scorer
+from securerec.evaluation.local_only import local_only_scores
 from securerec.evaluation.protocols import Ranks, Scorer, full_ranks, sampled_ranks
 from securerec.evaluation.scoring import TrainedDevices, chosen_shares
-from securerec.federation.folder import RunFolder, read_arrays
+from securerec.federation.devices_file import dump_devices, read_devices
+from securerec.federation.folder import RunFolder
 from securerec.federation.pool import DevicePool
 from securerec.federation.promise import planned
 from securerec.federation.run import Finished, Observer, Recorder, Run
+from securerec.federation.stored import read_arrays
 from securerec.federation.track import Track, TrackState
 from securerec.models.head import NO_INPUTS, Head, Heads
 from securerec.models.pfedrec import PFedRec
@@ -25,11 +28,12 @@ from securerec.models.scorers import ScoreFunctions
 from securerec.privacy.accounting import Epsilon, central_epsilon, local_epsilon
 from securerec.privacy.events import Event
 from securerec.privacy.mechanism import Mechanism
-from securerec.training.updates import RowUpdates
 
 LOCAL_ONLY_ROUNDS = 50
 IALS_ITERATIONS = 15
 PROTOCOLS = ("published", "clean", "full")
+LAST = "last"
+"""In `model.safetensors`: the shared matrix after the last round, where an earlier round's is kept."""
 
 
 def execute(run: Run, workers: int, observe: Observer, record: Recorder | None = None) -> dict[str, Any]:
@@ -56,10 +60,11 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     devices = {rule: trained_devices(tracks[rule], state) for rule, state in finished.states.items()}
     clean = devices["clean"]
     kept_rounds = {rule: state.kept.round_number for rule, state in finished.states.items()}
-    scorings = {protocol: _scorings(run, protocol, clean) for protocol in ("clean", "full")}
     shares = _shares(run, clean)
+    scorings = {protocol: _scorings(run, protocol, clean, shares) for protocol in ("clean", "full")}
     if "published" in devices:
-        scorings["published"] = _scorings(run, "published", devices["published"])
+        twin = devices["published"]
+        scorings["published"] = _scorings(run, "published", twin, _shares(run, twin))
     scoring, training = run.config.evaluation.scoring or "server", run.config.training
     headline = {"published": "own" if training.dual else "server", "clean": scoring, "full": scoring}
     results = {
@@ -92,16 +97,21 @@ def conclude(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str
     }
     n_items = run.dataset.interactions.n_items
     shared = {"item_table": clean.table[:n_items], "network": clean.table[n_items:]}
+    if kept_rounds["clean"] != run.rounds:
+        # what nobody was sent, where the kept table was: rounds to come go on from it
+        shared[LAST] = finished.states["clean"].table
     run.folder.finish(
         results,
         {name: rows for name, rows in shared.items() if len(rows)}
         | {"base": clean.heads.head.base, "directions": clean.heads.head.directions}
         | ({"inputs": clean.heads.head.inputs} if clean.heads.head.inputs.size else {}),
-        {
-            "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases,
-            "broadcast": clean.broadcast, "cuts": clean.changes.cuts, "rows": clean.changes.rows,
-            "change": clean.changes.delta, "own_share": shares,
-        },
+        dump_devices(
+            {
+                "tastes": clean.heads.tastes, "weights": clean.functions.weights, "biases": clean.functions.biases,
+                "broadcast": clean.broadcast, "own_share": shares,
+            },
+            clean.changes, clean.learner.dim,
+        ),
     )  # fmt: skip
     return results
 
@@ -116,23 +126,23 @@ def utility(run: Run, finished: Finished, tracks: dict[str, Track]) -> dict[str,
 def trained_devices(track: Track, state: TrackState) -> TrainedDevices:
     """What devices and server held after the kept round."""
     kept = state.kept
-    functions, update = track.replay(kept)
-    changes = update.part(np.arange(len(update.counts)))
+    functions, changes = track.replay(kept)
     return TrainedDevices(track.trainer.model, kept.table, kept.broadcast, functions, track.trainer.heads, changes)
 
 
 def load_devices(folder: RunFolder) -> tuple[TrainedDevices, NDArray[np.float32]]:
-    """A finished run's devices, and each one's chosen share of its own view (n_users,)."""
+    """A finished run's devices, and each one's chosen share of its own view (n_users,). What they changed stays in its
+    file, and is read when it is asked for.
+    """
     model, _ = read_arrays(folder.path / "model.safetensors")
-    state, _ = read_arrays(folder.devices / "state.safetensors")
+    state, changes = read_devices(folder.devices / "state.safetensors")
     try:
         functions = ScoreFunctions(state["weights"], state["biases"])
         head = Head(model["base"], model["directions"], model.get("inputs", NO_INPUTS))
-        users = np.arange(len(functions.biases))
         table = np.concatenate([model["item_table"], model["network"]]) if "network" in model else model["item_table"]
         devices = TrainedDevices(
             folder.config().training.learner(), table, state["broadcast"], functions, Heads(head, state["tastes"]),
-            RowUpdates(users, state["cuts"], state["rows"], state["change"]),
+            changes,
         )  # fmt: skip
         return devices, state["own_share"]
     except KeyError as error:
@@ -146,22 +156,59 @@ def _shares(run: Run, devices: TrainedDevices) -> NDArray[np.float32]:
     return np.zeros(len(devices.functions.biases), np.float32)
 
 
-def _scorings(run: Run, protocol: str, devices: TrainedDevices) -> dict[str, Any]:
-    shares: dict[str, float | NDArray[np.float32]]
-    shares = {"own": 1.0, "server": 0.0, "device": _shares(run, devices)}
+def _scorings(run: Run, protocol: str, devices: TrainedDevices, chosen: NDArray[np.float32]) -> dict[str, Any]:
+    shares: dict[str, float | NDArray[np.float32]] = {"own": 1.0, "server": 0.0, "device": chosen}
     scorings = {name: _figures(run, protocol, devices.scorer(share)) for name, share in shares.items()}
-    if run.config.start.head:
+    # of its own start, or of that of the run which it continues
+    if devices.heads.head.directions.shape[1]:
         scorings["head"] = _figures(run, protocol, devices.heads.logits)
     return scorings
 
 
 def _figures(run: Run, protocol: str, scorer: Scorer) -> dict[str, Any]:
-    ranks: Ranks
-    ranks = full_ranks(scorer, run.split) if protocol == "full" else sampled_ranks(scorer, run.candidates.test)
-    intervals = ranks.intervals(run.config.evaluation.cutoffs)
+    intervals = _ranks(run, protocol, scorer).intervals(run.config.evaluation.cutoffs)
     return {
         "metrics": {name: interval.mean for name, interval in intervals.items()},
         "intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+    }
+
+
+def _ranks(run: Run, protocol: str, scorer: Scorer, users: NDArray[np.int64] | None = None) -> Ranks:
+    """Of the users that have a test item; only of some, where they are named."""
+
+    def some(held_out: NDArray[np.int32]) -> NDArray[np.int32]:
+        if users is None:
+            return held_out
+        theirs = np.full_like(held_out, -1)
+        theirs[users] = held_out[users]
+        return theirs
+
+    if protocol == "full":
+        return full_ranks(scorer, replace(run.split, test=some(run.split.test)))
+    return sampled_ranks(scorer, some(run.candidates.test))
+
+
+def _known(users: NDArray[np.int64], scores: NDArray[np.float32]) -> Scorer:
+    """Of consecutive users whose scores (m, n_items) are there."""
+    return lambda wanted: scores[wanted - users[0]]
+
+
+def _local_only(run: Run, never_negative: Interactions, protocols: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Metrics of the paper's learner without a federation, by protocol; each user's scores are let go of once they were
+    ranked.
+    """
+    rng = np.random.default_rng(run.config.data.candidates_seed)
+    parts: dict[str, list[Ranks]] = {protocol: [] for protocol in protocols}
+    for users, scores in local_only_scores(
+        run.split.train, never_negative, PFedRec(), rounds=LOCAL_ONLY_ROUNDS, rng=rng
+    ):
+        for protocol, ranks in parts.items():
+            ranks.append(_ranks(run, protocol, _known(users, scores), users))
+    return {
+        protocol: Ranks(
+            *(np.concatenate([getattr(each, name) for each in ranks]) for name in ("users", "better", "tied"))
+        ).metrics(run.config.evaluation.cutoffs)
+        for protocol, ranks in parts.items()
     }
 
 
@@ -170,24 +217,16 @@ def baselines(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 
     Their random starts come from the candidates' seed, so that they do not change from run to run on the same data.
     """
-    train = run.split.train
+    train, rng = run.split.train, np.random.default_rng(run.config.data.candidates_seed)
 
-    def rng() -> np.random.Generator:
-        return np.random.default_rng(run.config.data.candidates_seed)
+    def of(scorer: Scorer) -> dict[str, dict[str, float]]:
+        return {protocol: _figures(run, protocol, scorer)["metrics"] for protocol in PROTOCOLS}
 
-    def local_only(never_negative: Interactions) -> Scorer:
-        return local_only_scorer(train, never_negative, PFedRec(), rounds=LOCAL_ONLY_ROUNDS, rng=rng())
-
-    popularity, ials = popularity_scorer(train), ials_scorer(train, iterations=IALS_ITERATIONS, rng=rng())
-    alone = local_only(train)
-    scorers = {
-        "popularity": dict.fromkeys(PROTOCOLS, popularity),
-        "local_only": {"published": local_only(run.dataset.interactions), "clean": alone, "full": alone},
-        "ials": dict.fromkeys(PROTOCOLS, ials),
-    }
     return {
-        name: {protocol: _figures(run, protocol, scorer)["metrics"] for protocol, scorer in by_protocol.items()}
-        for name, by_protocol in scorers.items()
+        "popularity": of(popularity_scorer(train)),
+        "local_only": _local_only(run, run.dataset.interactions, ("published",))
+        | _local_only(run, train, ("clean", "full")),
+        "ials": of(ials_scorer(train, iterations=IALS_ITERATIONS, rng=rng)),
     }
 
 

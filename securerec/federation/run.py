@@ -182,6 +182,7 @@ class Run:
             validation=self.candidates.validation,
             cutoffs=config.evaluation.cutoffs,
             kept_scoring=kept_scoring if config.evaluation.keep == "best" else None,
+            folder=self.folder.devices,
             noise=self.promises["round"].quantiser.client_sigma if self.rounds else 0.0,
         )
 
@@ -191,7 +192,8 @@ class Run:
         if sgd is not None and isinstance(learner, PFedRec):
             return InteractionTrainer(learner, self.split.train, sgd, self.noise_key)
         never_negative = self.split.train if rule == "clean" else self.dataset.interactions
-        return trainer_of(learner, self.split.train, never_negative, heads=start.heads)
+        device = self.config.training.device
+        return trainer_of(learner, self.split.train, never_negative, heads=start.heads, device=device)
 
     def tracks(self, pool: DevicePool, record: Recorder | None = None) -> dict[str, Track]:
         """The run's tracks by their rule for training negatives, from where the warm start has brought them.
@@ -211,7 +213,7 @@ class Run:
     def play(self, tracks: dict[str, Track], observe: Observer, record: Recorder | None = None) -> Finished:
         """Run the rounds that are missing. Each is final before the next begins; an interruption loses one at most.
 
-        `record` is called with the rounds whose views are wanted, while the outcome's update is still valid.
+        `record` is called with the rounds whose views are wanted, while the outcome's updates are still there.
         """
         states = {rule: track.start() for rule, track in tracks.items()}
         metrics: list[dict[str, Any]] = []

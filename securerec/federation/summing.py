@@ -13,6 +13,7 @@ from protocols.errors import ProtocolError
 from securerec.federation.devices import Enrolment, LocalUpdates, Quantiser
 from securerec.federation.guards import Origin, table_digest
 from securerec.federation.pool import DevicePool
+from securerec.federation.promise import attempt_label
 from securerec.federation.spool import Spool
 from securerec.models.head import Heads
 from securerec.models.scorers import Learner, ScoreFunctions
@@ -36,7 +37,7 @@ class OpenedSum:
     upload_bytes: int | None
     saturated: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-    recorded: NDArray[np.int32] | None = None
+    recorded: NDArray[np.int32] | None = field(default=None, repr=False)
 
 
 def clear_sum(
@@ -75,12 +76,13 @@ class SecureSum:
     def __init__(
         self, protocol: str, spec: protocols.SumSpec, quantiser: Quantiser, noise_key: NoiseKey, pool: DevicePool,
         *, run_id: bytes, label: str, origin: Origin, learner: Learner, folder: Path, basis: bytes = b"",
-        heads: Heads | None = None,
+        heads: Heads | None = None, attempt: Callable[[], int] = lambda: 1,
     ) -> None:  # fmt: skip
         """learner: how devices score. folder: where uploads wait in a round, in a file without a name. basis: digest of
-        what devices were sent beside the tables. heads: what is added to everybody's scores.
+        what devices were sent beside the tables. heads: what is added to everybody's scores. attempt: which one at its
+        release a sum is, from 1: no two share noise.
         """
-        self._folder, self._basis = folder, basis
+        self._folder, self._basis, self._attempt = folder, basis, attempt
         self.quantiser, self.label = quantiser, label
         self._pool = pool
         self._clients = np.arange(spec.max_clients, dtype=np.int64)
@@ -124,8 +126,7 @@ class SecureSum:
         spool: Spool,
     ) -> OpenedSum:  # fmt: skip
         clock = time.perf_counter()
-        # Noise is bound to what it hides: other updates in the same round, after a crash, get other noise.
-        label = f"{self.label} {updates.digest()}"
+        label = attempt_label(self.label, self._attempt())
         work = [
             LocalUpdates(
                 round_number, table, part, updates.part(part),

@@ -1,10 +1,10 @@
 """One model on its way through the rounds: broadcast, local training, sum, server step, evaluation on validation."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,14 @@ from numpy.typing import NDArray
 from securerec.errors import RunError
 from securerec.evaluation import ranking
 from securerec.evaluation.protocols import Ranks
+from securerec.federation.step import stepped
 from securerec.federation.summing import OpenedSum
 from securerec.federation.warm_start import WarmStart
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.models.shrinkage import wiener
 from securerec.privacy.mechanism import FixedPoint
-from securerec.training.cohort import CohortUpdate, Table
-from securerec.training.trainers import Trainer
-
-LEFT = 1e-3
-"""Share of a round's noise that is never taken away: a table that did not move at all would be no new one, and devices
-answer a table once."""
-
-DOUBT = 2.0
-"""How sure the server asks to be that a round's mean is more than noise: its share of the budget may be small."""
-
+from securerec.training.stored_updates import StoredUpdates, UpdateStore
+from securerec.training.trainers import StreamingTrainer, Trainer
+from securerec.training.updates import IntegerSum, Table, Updates
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
@@ -56,14 +49,16 @@ class TrackState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundOutcome:
-    """What a round left behind. `loss`: mean over clients, nats. `validation`: metrics by scoring, own and server."""
+    """What a round left behind. `loss`: mean over clients, nats. `validation`: metrics by scoring, own and server.
+    `updates`: what the clients changed, until the track's next round; None where it was only summed.
+    """
 
     state: TrackState
     loss: float
     validation: dict[str, dict[str, float]]
     opened: OpenedSum
     seconds: dict[str, float]
-    update: CohortUpdate
+    updates: Updates | None
 
 
 class Summing(Protocol):
@@ -73,15 +68,29 @@ class Summing(Protocol):
     def scale(self) -> float: ...
 
     def __call__(
-        self, table: Table, updates: CohortUpdate, round_number: int, /, *, functions: ScoreFunctions | None = None,
+        self, table: Table, updates: Updates, round_number: int, /, *, functions: ScoreFunctions | None = None,
         record: bool = False,
     ) -> OpenedSum:  # fmt: skip
         """functions: what clients score with after training; record: keep the clients' integers in the result."""
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trained:
+    """What local training left. own: validation's logits by each device's own view. summed: where it was fused."""
+
+    functions: ScoreFunctions
+    losses: NDArray[np.float64]
+    updates: Updates | None
+    own: NDArray[np.float32]
+    summed: IntegerSum | None
+
+
 class Track:
-    """Runs rounds of one model. Holds no model: a state goes in, a state comes out."""
+    """Runs rounds of one model. Holds no model: a state goes in, a state comes out.
+
+    Nor does it hold everybody's changes: they are summed as they come, or wait in a file for those who need them.
+    """
 
     def __init__(
         self,
@@ -94,6 +103,7 @@ class Track:
         validation: NDArray[np.int32],
         cutoffs: tuple[int, ...],
         kept_scoring: str | None,
+        folder: Path,
         noise: float = 0.0,
     ) -> None:
         """`summing`: a protocol's sums, or the grid on which the trainer adds in the clear by itself; None for a track
@@ -102,16 +112,16 @@ class Track:
         `start`: where round 1 starts; after a warm start the server takes of a round's mean what is more than noise.
         `noise`: deviation of one client's noise, in its integers. `training_key`, the devices' own, seeds their draws.
         `validation` (n_users, 1 + negatives) candidates. With `kept_scoring` ("own" or "server") the round with the
-        best validation HR under it is kept, else the last.
+        best validation HR under it is kept, else the last. folder: the devices' own, where their changes wait.
         """
         self.trainer, self.summing = trainer, summing
-        self._noise = noise
+        self._noise, self._folder = noise, folder
         self._start, self._training_key, self._server_lr = start, training_key, server_lr
         self._validation, self._cutoffs, self._kept_scoring = validation, cutoffs, kept_scoring
 
-    def _draws(self, round_number: int) -> Any:
-        seed = np.random.SeedSequence(self._training_key, spawn_key=(round_number,))
-        return self.trainer.draw(np.random.default_rng(seed))
+    def _rng(self, round_number: int) -> np.random.Generator:
+        """For the devices' draws of a round."""
+        return np.random.default_rng(np.random.SeedSequence(self._training_key, spawn_key=(round_number,)))
 
     def start(self) -> TrackState:
         """The state before the first round."""
@@ -119,66 +129,92 @@ class Track:
         return TrackState(0, table, functions, Kept(0, 0.0, table, functions, table))
 
     def run_round(
-        self, state: TrackState, *, before_upload: Callable[[CohortUpdate], None] | None = None, record: bool = False
+        self, state: TrackState, *, before_upload: Callable[[Updates | None], None] | None = None, record: bool = False
     ) -> RoundOutcome:
         """The round after `state`.
 
-        `before_upload` is called with what was trained, before anything of it leaves a device. With `record` the
-        clients' integers are kept in the outcome's `opened`.
+        `before_upload` is called with what was trained, before anything of it leaves a device; with None where each
+        device's part is summed as soon as it is trained. With `record` the clients' integers are kept in the outcome's
+        `opened`, and what they changed in `updates`.
         """
-        round_number, seconds, clock = state.round_number + 1, {}, _Clock()
-        draws = self._draws(round_number)
-        seconds["draw"] = clock.lap()
+        round_number, clock = state.round_number + 1, _Clock()
+        seconds: dict[str, float] = {}
         summing = self.summing
         if summing is None:
             raise ValueError("a track without a way to sum has no rounds")
         fused = summing if isinstance(summing, FixedPoint) else None
-        functions, update, summed = self.trainer.train(
-            state.table, state.functions, draws,
-            scale=fused.scale if fused else 0.0, limit=fused.value_bound if fused else 0,
-        )  # fmt: skip
-        seconds["train"] = clock.lap()
-        if before_upload is not None:
-            before_upload(update)
+        at_once = fused is not None and isinstance(self.trainer, StreamingTrainer)
+        if before_upload is not None and at_once:
+            before_upload(None)
             clock.lap()
-        if not isinstance(summing, FixedPoint):
-            opened = summing(state.table, update, round_number, functions=update.functions, record=record)
+        trained = self._train(state, round_number, fused, keep=record or not at_once, seconds=seconds)
+        clock.lap()
+        if before_upload is not None and not at_once:
+            before_upload(trained.updates)
+            clock.lap()
+        if trained.summed is not None:
+            total = trained.summed.total.ravel()
+            opened = OpenedSum(total, self.trainer.train_set.n_users, None, trained.summed.saturated)
+        elif not isinstance(summing, FixedPoint) and trained.updates is not None:
+            opened = summing(state.table, trained.updates, round_number, functions=trained.functions, record=record)
             seconds |= opened.seconds
             clock.lap()
-        elif summed is not None:
-            opened = OpenedSum(summed.total.ravel(), self.trainer.train_set.n_users, None, summed.saturated)
-        mean = opened.total.reshape(state.table.shape) / (opened.survivors * summing.scale)
-        if self._start.popularity is not None:
-            noise = self._noise / (math.sqrt(opened.survivors) * summing.scale)
-            mean = LEFT * mean + (1 - LEFT) * wiener(mean, noise, self._start.popularity, doubt=DOUBT)
-        table = (state.table + self._server_lr * mean).astype(np.float32)
+        table = stepped(
+            state.table, opened.total, survivors=opened.survivors, scale=summing.scale, server_lr=self._server_lr,
+            client_sigma=self._noise, popularity=self._start.popularity,
+        )  # fmt: skip
         seconds["step"] = clock.lap()
-        validation = self._validate(state.table, table, functions, update)
+        validation = self._validate(table, trained)
         kept = state.kept
         value = validation[self._kept_scoring][f"hr@{self._cutoffs[0]}"] if self._kept_scoring else 0.0
         if kept.round_number == 0 or self._kept_scoring is None or value > kept.value:
             kept = Kept(round_number, value, state.table, state.functions, table)
         seconds["evaluate"] = clock.lap()
-        after = TrackState(round_number, table, functions, kept)
-        return RoundOutcome(after, float(update.losses.mean()), validation, opened, seconds, update)
+        after = TrackState(round_number, table, trained.functions, kept)
+        return RoundOutcome(after, float(trained.losses.mean()), validation, opened, seconds, trained.updates)
 
-    def replay(self, kept: Kept) -> tuple[ScoreFunctions, CohortUpdate]:
+    def _train(
+        self, state: TrackState, round_number: int, fused: FixedPoint | None, *, keep: bool, seconds: dict[str, float]
+    ) -> _Trained:
+        """Local training and validation by the devices' own views; the sum where it is fused, the changes if kept."""
+        scale, limit = (fused.scale, fused.value_bound) if fused else (0.0, 0)
+        trainer, rng, clock = self.trainer, self._rng(round_number), _Clock()
+        if isinstance(trainer, StreamingTrainer):
+            store = self._store() if keep else None
+            streamed = trainer.stream(
+                state.table, state.functions, rng, scale=scale, limit=limit, candidates=self._validation, keep=store
+            )
+            seconds["train"] = clock.lap()
+            updates, summed = store.stored() if store else None, streamed.total if fused else None
+            own = streamed.scores if streamed.scores is not None else np.empty(self._validation.shape, np.float32)
+            return _Trained(streamed.functions, streamed.losses, updates, own, summed)
+        draws = trainer.draw(rng)
+        seconds["draw"] = clock.lap()
+        functions, update, summed = trainer.train(state.table, state.functions, draws, scale=scale, limit=limit)
+        seconds["train"] = clock.lap()
+        own = trainer.score_own(state.table, functions, update, self._validation)
+        return _Trained(functions, update.losses, update, own, summed)
+
+    def _store(self) -> UpdateStore:
+        return UpdateStore(self._folder, self.trainer.train_set.n_users, self.trainer.model.dim)
+
+    def replay(self, kept: Kept) -> tuple[ScoreFunctions, StoredUpdates]:
         """Every device's score function and change of the items in the kept round, trained once more from the same
         draws. No change before the first round.
         """
+        store, trainer = self._store(), self.trainer
         if kept.round_number == 0:
-            return kept.functions_before, self.trainer.untrained(kept.functions_before)
-        draws = self._draws(kept.round_number)
-        functions, update, _ = self.trainer.train(kept.broadcast, kept.functions_before, draws)
-        return functions, update
+            return kept.functions_before, store.stored()
+        rng = self._rng(kept.round_number)
+        if isinstance(trainer, StreamingTrainer):
+            functions = trainer.stream(kept.broadcast, kept.functions_before, rng, keep=store).functions
+        else:
+            functions, update, _ = trainer.train(kept.broadcast, kept.functions_before, trainer.draw(rng))
+            store(0, update)
+        return functions, store.stored()
 
-    def _validate(
-        self, broadcast: Table, table: Table, functions: ScoreFunctions, update: CohortUpdate
-    ) -> dict[str, dict[str, float]]:
-        scores = {
-            "own": self.trainer.score_own(broadcast, functions, update, self._validation),
-            "server": self.trainer.score(table, functions, self._validation),
-        }
+    def _validate(self, table: Table, trained: _Trained) -> dict[str, dict[str, float]]:
+        scores = {"own": trained.own, "server": self.trainer.score(table, trained.functions, self._validation)}
         if not all(np.isfinite(logits).all() for logits in scores.values()):
             raise RunError("the model's scores left the finite numbers: lower the learning rates")
         users = np.flatnonzero(self._validation[:, 0] >= 0)

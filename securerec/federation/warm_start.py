@@ -4,8 +4,8 @@ Each release is one secure sum of one vector of norm 1 a client, made from its o
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,20 @@ from securerec.models.head import (
     softmax,
     with_neighbours,
 )
-from securerec.models.neighbours import NEARNESS, neighbours, pair_width, pairs_of
+from securerec.models.neighbours import NEARNESS, neighbours, pair_width, pairs_of, sketched
 from securerec.models.popularity import estimated_popularity
 from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.models.segments import GAINS, Segments, next_loadings, shrunk
+from securerec.models.sketch import (
+    SUMS,
+    first_basis,
+    item_scales,
+    next_basis,
+    product_of,
+    scaled,
+    sketch_width,
+    sketched_neighbours,
+)
 from securerec.training.cohort import Table
 from securerec.training.updates import Change, RowUpdates, Updates, digest_of, place_of
 
@@ -48,8 +58,21 @@ class NoisySum:
 _WITNESSES = 4
 """Gradients that go into a digest."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A release that comes next. name: its kind; table, basis: what devices were sent, and what the digest stands for;
+    updates: what each device adds to the sum.
+    """
+
+    name: str
+    table: Table
+    updates: Updates
+    basis: bytes
+
+
 Sum = Callable[[str, Table, Updates, bytes], NoisySum]
-"""Opens the sum of a kind of release, by its name: devices were sent the matrix and what the digest stands for."""
+"""Opens the sum of a release, from the parts of `Wanted`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +120,7 @@ class SegmentVectors:
     clients: NDArray[np.int64]
     lists: Interactions
     heads: Heads
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float32] = field(repr=False)
     table: Table
 
     def of(self, client: int) -> Change:
@@ -157,6 +180,36 @@ class PairVectors:
         return PairVectors(clients, lists, self.exponent)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SketchVectors:
+    """Client `clients[i]`'s part of a Gram matrix times a scaled basis: (n_items, width), no value beyond +-1; computed
+    when asked for.
+
+    lists: training items, in the order of the clients. basis: (n_items, width), which everybody has computed.
+    """
+
+    clients: NDArray[np.int64]
+    lists: Interactions
+    basis: Table
+
+    def of(self, client: int) -> Change:
+        return product_of(self.lists.of(place_of(self.clients, client)), self.basis)
+
+    def digest(self) -> str:
+        """Of all that the products follow from, and of a few of them: another processor may round otherwise."""
+        state = hashlib.sha256(b"sketch")
+        for array in (self.clients, self.lists.offsets, self.lists.items, self.basis):
+            state.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        for client in self.clients[:: max(1, len(self.clients) // _WITNESSES)]:
+            state.update(self.of(int(client))[1].tobytes())
+        return state.hexdigest()
+
+    def part(self, clients: NDArray[np.int64]) -> "SketchVectors":
+        places = np.searchsorted(self.clients, clients)
+        lists = Interactions.from_lists([self.lists.of(int(place)).tolist() for place in places], self.lists.n_items)
+        return SketchVectors(clients, lists, self.basis)
+
+
 def cold_start(model: Learner, train: Interactions, rng: np.random.Generator) -> WarmStart:
     """Random values as the learner has them, and nothing released."""
     table = model.initial_table(train.n_items, rng)
@@ -173,14 +226,36 @@ def warm_start(
     *,
     basis: bytes,
 ) -> WarmStart:
-    """Release what the settings say, fit every device's head to it, and start the item table.
+    """What `warm_steps` comes to, where one party can have every sum opened."""
+    steps = warm_steps(settings, model, features, cold, train, basis=basis)
+    wanted = next(steps)
+    while True:
+        try:
+            wanted = steps.send(open_sum(wanted.name, wanted.table, wanted.updates, wanted.basis))
+        except StopIteration as end:
+            start: WarmStart = end.value
+            return start
+
+
+def warm_steps(
+    settings: StartSettings,
+    model: Learner,
+    features: PublicFeatures,
+    cold: WarmStart,
+    train: Interactions,
+    *,
+    basis: bytes,
+) -> Generator[Wanted, NoisySum, WarmStart]:
+    """Release what the settings say, fit every device's head to it, and start the item table: yields what is to be
+    summed, is sent the sum, and returns the start.
 
     Each release of segments adds columns to the table, which are features to the heads from then on; one of pairs gives
     every head an item-item model. basis: names the run, so that no release of another one is taken for a
-    retry of this one's.
+    retry of this one's. Whatever is not of the devices follows from the sums alone: a server walks through it with
+    nobody's list, a device with its own, and both know the same.
     """
     users = np.arange(train.n_users)
-    opened = open_sum("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), basis)
+    opened = yield Wanted("popularity", np.zeros((train.n_items, 1), np.float32), PopularityVectors(train), basis)
     popularity, basis = opened.total[:, 0], hashlib.sha256(basis + opened.digest()).digest()
     estimate = estimated_popularity(popularity, opened.noise, features.values)
     head = make_head(features, estimate)
@@ -189,7 +264,7 @@ def warm_start(
     for number, width in enumerate(settings.segments or ()):
         segments = Segments.of(head, width, settings.recency)
         vectors = SegmentVectors(segments, users, train, heads, weights, table)
-        opened = open_sum(segments_name(number), np.zeros((train.n_items, 1 + width), np.float32), vectors, basis)
+        opened = yield Wanted(segments_name(number), np.zeros((train.n_items, 1 + width), np.float32), vectors, basis)
         basis = hashlib.sha256(basis + opened.digest()).digest()
         learnt = shrunk(opened.total, popularity, opened.noise)
         gain = np.float32(GAINS[min(number, len(GAINS) - 1)])
@@ -198,9 +273,20 @@ def warm_start(
         features = grown(features, learnt)
         head = make_head(features, estimate)
         heads = Heads(head, fit_tastes(head, train, recency=settings.recency, weights=weights, table=table))
-    if settings.pairs:
+    if settings.pairs and sketched(train.n_items):
+        scales, directions = item_scales(popularity), first_basis(train.n_items, settings.pairs)
+        sent = np.zeros((train.n_items, sketch_width(train.n_items, settings.pairs)), np.float32)
+        for number in range(SUMS):
+            if number:
+                directions = next_basis(opened.total, scales)
+            products = SketchVectors(users, train, scaled(directions, scales))
+            opened = yield Wanted(sketch_name(number), sent, products, basis)
+            basis = hashlib.sha256(basis + opened.digest()).digest()
+        inputs, outputs = sketched_neighbours(directions, opened.total, scales)
+        heads = with_neighbours(heads, inputs, outputs, train, settings.recency)
+    elif settings.pairs:
         sent = np.zeros((train.n_items, pair_width(train.n_items)), np.float32)
-        opened = open_sum(PAIRS, sent, PairVectors(users, train, NEARNESS * settings.recency), basis)
+        opened = yield Wanted(PAIRS, sent, PairVectors(users, train, NEARNESS * settings.recency), basis)
         basis = hashlib.sha256(basis + opened.digest()).digest()
         inputs, outputs = neighbours(opened.total, settings.pairs)
         heads = with_neighbours(heads, inputs, outputs, train, settings.recency)
@@ -212,6 +298,11 @@ def warm_start(
 
 PAIRS = "pairs"
 """Name of the release of pairs."""
+
+
+def sketch_name(number: int) -> str:
+    """Of the product with this number, from 0, by which a large catalogue has its pairs."""
+    return "sketch" if number == 0 else f"sketch {number + 1}"
 
 
 def segments_name(number: int) -> str:

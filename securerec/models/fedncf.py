@@ -123,22 +123,33 @@ class FedNCF:
         """Scores (m, n_items) of m devices under one shared matrix (n_items + shared_rows, dim)."""
         items = table[: len(table) - self.shared_rows]
         scores = np.empty((len(functions.biases), len(items)), np.float32)
+        of_items: Floats | None = None
         for place, weights in enumerate(functions.weights):
-            scores[place] = self._forward(self.network_of(table, weights), weights[: self.dim], items)
+            network = self.network_of(table, weights)
+            if self.dual or of_items is None:
+                # a shared network makes the same of an item for everybody, up to the device's vector
+                of_items = self._of_items(network, items)
+            scores[place] = self._forward(network, weights[: self.dim], of_items)
         return scores
 
-    def _forward(self, network: Floats, vector: Floats, items: Floats) -> Floats:
-        at, hidden = 0, items
+    def _of_items(self, network: Floats, items: Floats) -> Floats:
+        """What item rows (n, dim) add to the first layer's outputs, (n, outputs)."""
+        inputs, outputs = self.layers[0]
+        return items @ network[: inputs * outputs].reshape(outputs, inputs)[:, self.dim :].T
+
+    def _forward(self, network: Floats, vector: Floats, of_items: Floats) -> Floats:
+        at, hidden = 0, of_items
         for number, (inputs, outputs) in enumerate(self.layers):
             matrix = network[at : at + inputs * outputs].reshape(outputs, inputs)
             bias = network[at + inputs * outputs : at + (inputs + 1) * outputs]
             at += (inputs + 1) * outputs
             if number == 0:
                 # the device's vector is the same beside every item
-                bias, matrix = bias + matrix[:, : self.dim] @ vector, matrix[:, self.dim :]
+                hidden = hidden + (bias + matrix[:, : self.dim] @ vector)
             else:
-                hidden = np.maximum(hidden, 0)
-            hidden = hidden @ matrix.T + bias
+                np.maximum(hidden, 0, out=hidden)
+                hidden = hidden @ matrix.T
+                hidden += bias
         return hidden[:, 0]
 
     def own_logits(self, table: Floats, functions: ScoreFunctions, changes: Sequence[Rows]) -> Floats:

@@ -32,7 +32,10 @@ RECENCY = 0.8
 MASS = 6.0
 """The weights of a device's n interactions add up to MASS sqrt(n)."""
 STEPS = 12
-_USERS_AT_ONCE = 256
+TOGETHER = 64
+"""Devices whose scores are taken in one matrix product, always as many: rows of zeros stand in for those that are
+missing. A product of another shape may round otherwise, and a device alone is to find what it finds in a cohort.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +93,7 @@ class Heads:
     """Every device's: the common part, and each one's own `tastes` (n_users, d) float32, which never leave it."""
 
     head: Head
-    tastes: Floats
+    tastes: Floats = field(repr=False)
 
     def logits(self, users: NDArray[np.int64]) -> Floats:
         """Scores (m, n_items) of some devices."""
@@ -170,16 +173,18 @@ def fit_tastes(
     curvature = softmax(head.base[None].copy())[0] @ np.square(directions)
     mass = (MASS * np.sqrt(interactions.counts())).astype(np.float32)[:, None]
     tastes = np.zeros((n_users, head.fitted), np.float32)
-    for first in range(0, n_users, _USERS_AT_ONCE):
-        some = slice(first, min(first + _USERS_AT_ONCE, n_users))
-        pull = np.asarray(lists[some] @ directions, np.float32)
-        inverse = (1 / (1 + mass[some] * curvature)).astype(np.float32)
-        taste = tastes[some]
-        added = np.float32(0) if weights is None or table is None else weights[some] @ table.T
+    for first in range(0, n_users, TOGETHER):
+        some = slice(first, min(first + TOGETHER, n_users))
+        pull = _together(np.asarray(lists[some] @ directions, np.float32))
+        masses = _together(mass[some])
+        inverse = (1 / (1 + masses * curvature)).astype(np.float32)
+        taste = np.zeros_like(pull)
+        added = np.float32(0) if weights is None or table is None else _together(weights[some]) @ table.T
         for step in range(STEPS):
             expected = softmax(taste @ directions.T + head.base + added) @ directions
             length = np.float32(0.7 if step < STEPS - 2 else 0.5)
-            taste += length * inverse * (pull - mass[some] * expected - taste)
+            taste += length * inverse * (pull - masses * expected - taste)
+        tastes[some] = taste[: some.stop - first]
     return np.concatenate([tastes, _neighbour_tastes(head, interactions, recency)], axis=1)
 
 
@@ -194,12 +199,16 @@ def calibrated_biases(heads: Heads, negatives: int, weights: Floats, table: Floa
     n_users, n_items = len(heads.tastes), len(heads.head.base)
     fitted = Head(heads.head.base, heads.head.directions[:, : heads.head.fitted])
     biases = np.empty(n_users, np.float32)
-    for first in range(0, n_users, _USERS_AT_ONCE):
-        some = np.arange(first, min(first + _USERS_AT_ONCE, n_users))
-        biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(
-            fitted.logits(heads.tastes[some, : heads.head.fitted]) + weights[some] @ table.T, axis=1
-        )
+    for first in range(0, n_users, TOGETHER):
+        some = slice(first, min(first + TOGETHER, n_users))
+        logits = fitted.logits(_together(heads.tastes[some, : heads.head.fitted])) + _together(weights[some]) @ table.T
+        biases[some] = np.log(n_items / negatives) - scipy.special.logsumexp(logits, axis=1)[: some.stop - first]
     return biases
+
+
+def _together(rows: Floats) -> Floats:
+    """(TOGETHER, n): rows (m, n), m at most TOGETHER, and zeros below them."""
+    return rows if len(rows) == TOGETHER else np.pad(rows, ((0, TOGETHER - len(rows)), (0, 0)))
 
 
 def softmax(logits: Floats) -> Floats:

@@ -16,7 +16,7 @@ from securerec.data.interactions import Interactions
 Floats = NDArray[np.float32]
 
 MOST_ITEMS = 4096
-"""Where a device's vector has 8.4 million values."""
+"""Where a device's vector has 8.4 million values; larger catalogues take `securerec.models.sketch`."""
 WIDTH = 256
 """Singular directions kept, where nobody has said."""
 NEARNESS = 0.375
@@ -28,6 +28,11 @@ REG = 4.0
 GAIN = 350.0
 """What the head takes of the weights' scores."""
 _PASSES, _SPARE = 4, 32
+
+
+def sketched(n_items: int) -> bool:
+    """Whether a catalogue is too large for all its pairs, and its item-item model comes from a sketch of them."""
+    return n_items > MOST_ITEMS
 
 
 def pair_width(n_items: int) -> int:

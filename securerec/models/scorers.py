@@ -10,7 +10,7 @@ function and item rows step at once, what the learner has of a network is shared
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +24,8 @@ Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
 class ScoreFunctions:
     """The private part of every client: `weights` (n_users, private_width) float32, `biases` (n_users,) float32."""
 
-    weights: NDArray[np.float32]
-    biases: NDArray[np.float32]
+    weights: NDArray[np.float32] = field(repr=False)
+    biases: NDArray[np.float32] = field(repr=False)
 
     def of(self, users: NDArray[np.int64] | list[int]) -> "ScoreFunctions":
         """Only some clients'."""

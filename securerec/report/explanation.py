@@ -9,6 +9,7 @@ and the device's share s of its own view. Each term is split further by what it 
 explained by occlusion: the score less what it is without a part, which need not add up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 from securerec.data.dataset import Dataset
 from securerec.evaluation.scoring import TrainedDevices
+from securerec.federation.warm_start import segments_name
 from securerec.models.head import Heads
 from securerec.report.tastes import GENRES, POPULARITY, YEARS, NamedFeatures, named_features
 
 EVERYBODY = "everybody"
 TASTE = "public features, a taste that only this device knows"
 LEARNT = "what sums released of the items, a taste that only this device knows"
+NEAR = "which items stand near each other in lists, from a sum; the device's own list"
 TABLE = "the server's item table, a score function that only this device knows"
 DEVICE = "only this device"
 _AGREES = 1e-3
@@ -57,15 +60,16 @@ class Explanation:
 
 
 def explained(
-    dataset: Dataset, devices: TrainedDevices, own_share: float, user: int, item: int
+    dataset: Dataset, devices: TrainedDevices, own_share: float, user: int, item: int, *,
+    segments: Sequence[int] | None = None,
 ) -> Explanation:  # fmt: skip
     """The score of one item for one user, by the share of its own view that the device uses.
 
-    Raises RunError when a score is not finite.
+    segments: the run's setting, by which the item table's columns are named; numbers where there is none. Raises RunError when a score is not finite.
     """
     scores = _scores(devices, user, own_share)
     if is_linear(devices):
-        parts = _linear_parts(dataset, devices, own_share, user, item)
+        parts = _linear_parts(dataset, devices, own_share, user, item, column_names(segments, devices.learner.dim))
         total, score = sum(part.value for part in parts), float(scores[item])
         if abs(total - score) <= _AGREES * (1 + sum(abs(part.value) for part in parts)):
             return Explanation(score, parts, adds_up=True)
@@ -88,7 +92,7 @@ def own_rows(devices: TrainedDevices, user: int) -> NDArray[np.float32]:
 
 
 def _linear_parts(
-    dataset: Dataset, devices: TrainedDevices, own_share: float, user: int, item: int
+    dataset: Dataset, devices: TrainedDevices, own_share: float, user: int, item: int, columns: Sequence[str]
 ) -> tuple[Part, ...]:
     head, parts = devices.heads.head, []
     if head.directions.shape[1]:
@@ -96,18 +100,23 @@ def _linear_parts(
         parts += _taste_parts(dataset, named_features(dataset, head), devices.heads, user, item)
     weights = devices.functions.weights[user].astype(np.float64)
     by_server = weights * devices.table[item]
-    parts.append(Part("server's item table", float(by_server.sum()), TABLE, _columns(by_server)))
+    parts.append(Part("server's item table", float(by_server.sum()), TABLE, _terms(columns, by_server)))
     if own_share:
         moved = own_share * weights * (own_rows(devices, user)[item].astype(np.float64) - devices.table[item])
-        parts.append(Part("own view of the item, against the server's", float(moved.sum()), DEVICE, _columns(moved)))
+        parts.append(
+            Part("own view of the item, against the server's", float(moved.sum()), DEVICE, _terms(columns, moved))
+        )
     if devices.functions.biases.any():
         parts.append(Part("bias, the same for every item", float(devices.functions.biases[user]), DEVICE))
     return tuple(parts)
 
 
 def _taste_parts(dataset: Dataset, named: NamedFeatures, heads: Heads, user: int, item: int) -> list[Part]:
-    """The head's, by group of features; what is left of it is the taste for what devices learnt together."""
-    taste = heads.tastes[user].astype(np.float64)
+    """The head's, by group of features; what is left of its fitted directions is the taste for what devices learnt
+    together, and what lies along the others is the item-item model's.
+    """
+    head, whole = heads.head, heads.tastes[user].astype(np.float64)
+    taste, directions = whole[: head.fitted], head.directions[item].astype(np.float64)
     added = named.values[item] * (named.to_coefficients @ taste)
     parts = []
     for group in dict.fromkeys(named.groups):
@@ -115,9 +124,12 @@ def _taste_parts(dataset: Dataset, named: NamedFeatures, heads: Heads, user: int
         terms = tuple(Term(_said(dataset, group, named.names[place], item), float(added[place])) for place in columns)
         value = float(added[columns].sum())
         parts.append(Part(group, value, TASTE, terms if group != POPULARITY else ()))
-    left = float(heads.head.directions[item].astype(np.float64) @ taste) - float(added.sum())
-    if len(named.names) < heads.head.directions.shape[1]:
+    if len(named.names) < head.fitted:
+        left = float(directions[: head.fitted] @ taste) - float(added.sum())
         parts.append(Part("taste for what devices learnt together of the items", left, LEARNT))
+    if head.fitted < len(directions):
+        near = float(directions[head.fitted :] @ whole[head.fitted :])
+        parts.append(Part("items that stand near its own in people's lists", near, NEAR))
     return parts
 
 
@@ -130,8 +142,20 @@ def _said(dataset: Dataset, group: str, name: str, item: int) -> str:
     return name
 
 
-def _columns(values: NDArray[np.float64]) -> tuple[Term, ...]:
-    return tuple(Term(f"column {number + 1}", float(value)) for number, value in enumerate(values))
+def column_names(segments: Sequence[int] | None, dim: int) -> tuple[str, ...]:
+    """What each of the `dim` columns of the item table began as: of a release of segments, what follows for everybody
+    alike, then what follows one direction of taste after the other. Rounds have moved them since.
+    """
+    names = [
+        f"{segments_name(number)}, {'everybody alike' if place == 0 else f'direction {place}'}"
+        for number, width in enumerate(segments or ())
+        for place in range(1 + width)
+    ]
+    return tuple(names) if len(names) == dim else tuple(f"column {number + 1}" for number in range(dim))
+
+
+def _terms(names: Sequence[str], values: NDArray[np.float64]) -> tuple[Term, ...]:
+    return tuple(Term(name, float(value)) for name, value in zip(names, values, strict=True))
 
 
 def _occluded(devices: TrainedDevices, own_share: float, user: int, item: int) -> tuple[Part, ...]:

@@ -52,8 +52,11 @@ class FinishedRun:
 
 
 def finished_run(path: Path) -> FinishedRun:
-    """Raises RunError for a run that is missing, damaged, not finished, or of another version of its data set."""
+    """Raises RunError for a run that is missing, damaged, not finished, or of another version of the program or of its
+    data set.
+    """
     folder = RunFolder.open(path)
+    folder.check_readable()
     results = folder.results()
     if results is None:
         raise RunError(f"{path} is not finished: go on with `securerec resume {path}`")

@@ -12,8 +12,8 @@ from securerec.report.explanation import is_linear, own_rows
 Doubles = NDArray[np.float64]
 
 LEFT_OUT = (
-    "left out: by how much the score would fall had the device fitted its head to its list without this item, "
-    "everything else as it is"
+    "left out: by how much the score would fall had the device fitted its head to its list without this item; only the "
+    "head is fitted again: score function, own view and table stay, though they were trained with the item too"
 )
 GRADIENT = (
     "gradient: by how much the score would rise if the score function took one more step of local training on this "

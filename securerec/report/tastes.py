@@ -28,8 +28,8 @@ class NamedFeatures:
     """A head's features that everybody knows.
 
     groups, names: (f,) what each is. values: (n_items, f) float64, less their mean weighted by the base's shares: an
-    item that is as people's choices are on average has zeros. to_coefficients: (f, d) float64, times a taste (d,) gives
-    the coefficient of each feature.
+    item that is as people's choices are on average has zeros. to_coefficients: (f, d) float64, times a taste along the
+    d fitted directions gives the coefficient of each feature.
     """
 
     groups: tuple[str, ...]
@@ -39,8 +39,11 @@ class NamedFeatures:
 
 
 def named_features(dataset: Dataset, head: Head) -> NamedFeatures:
-    """Those of the public features that the head was made with; none for a head without directions."""
-    if not head.directions.shape[1]:
+    """Those of the public features that the head was made with; none for a head without directions.
+
+    The outputs of an item-item model are no combination of features, and are left aside.
+    """
+    if not head.fitted:
         empty = np.zeros((len(head.base), 0))
         return NamedFeatures((), (), empty, np.zeros((0, 0)))
     public = public_features(dataset)
@@ -50,7 +53,7 @@ def named_features(dataset: Dataset, head: Head) -> NamedFeatures:
     share = softmax(head.base[None].astype(np.float64))[0]
     centred = values - share @ values
     scaled = centred / np.append(public.precision, POPULARITY_PRECISION)
-    directions = head.directions.astype(np.float64)
+    directions = head.directions[:, : head.fitted].astype(np.float64)
     turned = np.linalg.lstsq(directions, scaled, rcond=_RELATIVE)[0]
     missed = np.linalg.norm(scaled - directions @ turned, axis=0)
     fits = missed <= _RELATIVE * np.linalg.norm(scaled, axis=0) * np.sqrt(directions.shape[1])

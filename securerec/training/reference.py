@@ -3,7 +3,7 @@
 Source: "Dual Personalization on Federated Recommendation", IJCAI 2023, algorithm 1 (ClientUpdate).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from securerec.models.pfedrec import PFedRec
 class TrainedClient:
     """A client after one round: `weights` (dim,), `bias` (), its own item `table` (n_items, dim), all float32."""
 
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float32] = field(repr=False)
     bias: np.float32
-    table: NDArray[np.float32]
+    table: NDArray[np.float32] = field(repr=False)
 
 
 def train_client(

@@ -1,6 +1,6 @@
 """One FedNCF client in plain torch with autograd, as the oracle of the network's cohort trainer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ class TrainedNetwork:
     dim), both float32.
     """
 
-    weights: NDArray[np.float32]
-    table: NDArray[np.float32]
+    weights: NDArray[np.float32] = field(repr=False)
+    table: NDArray[np.float32] = field(repr=False)
 
 
 def train_network_client(

@@ -83,6 +83,7 @@ def test_shares_add_up_to_the_whole_budget(
         ({"start": {"segments": (), "segment_share": 0.2}}, "no meaning without start.segments"),
         ({"start": {"pairs": 8}}, "start.pairs goes only with --no-privacy"),
         ({"start": {"head": False, "pairs": 8}}, "start.pairs has no meaning without start.head"),
+        ({"training": {"model": "fedmf"}, "start": {"segments": (3,)}}, "leave it out, as a head does not go with"),
         ({"start": {"popularity_share": 1.0}}, "must leave something for every release"),
         ({"start": {"popularity_share": 0.5}, "training": {"rounds": 0}, "privacy": {"epsilon": 0.5}}, "add up to 1"),
         ({"training": {"model": "fedncf"}, "start": {"head": True}}, "head does not go with training.model fedncf"),
@@ -133,6 +134,8 @@ def test_pairs_are_asked_for_without_privacy_alone_and_where_so_many_can_travel(
     assert pairs(943, 1682) == 256 and pairs(943, 1682, privacy={}) == 0
     assert pairs(6040, 3706) == 0 and pairs(6040, 3706, protocol={"protocol": "plain"}) == 256
     assert pairs(943, 1682, views={"record_views": True}) == 0
-    assert pairs(10, 4097) == 0
-    with pytest.raises(ConfigError, match="4096 are the most"):
-        pairs(10, 4097, start={"pairs": 8})
+    assert pairs(10, 4096) == 256 and pairs(10, 4097) == 64
+    # three sums of 64 values an item
+    assert pairs(836, 12_454) == pairs(837, 12_454, protocol={"protocol": "plain"}) == 64
+    assert pairs(837, 12_454) == 0 and pairs(837, 12_454, start={"pairs": 8}) == 8
+    assert pairs(10, 4097, views={"record_views": True}) == 0 and pairs(10, 4097, privacy={}) == 0

@@ -114,7 +114,7 @@ def _continued(first: Trained, later: Dataset, epsilon: float | None, path: Path
     rounds = max(1, first.released.rounds)
     before = first.folder.config()
     config = continued_config(before, later.name, rounds=rounds, epsilon=epsilon, seed=(before.seed or 0) + 1)
-    parent = Parent(first.folder, first.dataset, first.devices, first.released.rounds)
+    parent = Parent(first.folder, first.dataset, first.devices, first.released.rounds, first.last)
     return play(ContinuedRun.after(parent, path, config, later))
 
 

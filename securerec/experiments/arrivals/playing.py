@@ -29,13 +29,16 @@ Table = dict[str, Figures]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A run's folder and data set, its devices with what they trained on, and what it released."""
+    """A run's folder and data set, its devices with what they trained on, what it released, and its shared matrix after
+    the last round, with their number.
+    """
 
     folder: RunFolder
     dataset: Dataset
     devices: TrainedDevices
     train: Interactions
     released: Released
+    last: tuple[NDArray[np.float32], int]
 
 
 def train(config: Config, dataset: Dataset, path: Path) -> Trained:
@@ -51,7 +54,7 @@ def play(run: Run) -> Trained:
         state = run.play(tracks, lambda progress: None).states["clean"]
         devices = results.trained_devices(tracks["clean"], state)
     released = Released.of(run.folder, run.dataset, table=devices.table, rounds=state.kept.round_number)
-    return Trained(run.folder, run.dataset, devices, run.split.train, released)
+    return Trained(run.folder, run.dataset, devices, run.split.train, released, (state.table, state.round_number))
 
 
 def part_of(dataset: Dataset, interactions: Interactions, users: NDArray[np.int64]) -> Dataset:

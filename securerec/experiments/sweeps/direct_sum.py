@@ -1,11 +1,9 @@
 """The sum that any protocol would open, added up in this process: no messages, the same integers."""
 
-from functools import partial
-
-from securerec.federation.devices import Quantiser
+from securerec.federation.devices import Quantiser, own_label
 from securerec.federation.summing import OpenedSum, SecureSum, clear_sum
 from securerec.models.pfedrec import ScoreFunctions
-from securerec.privacy.randomness import NoiseKey
+from securerec.privacy.randomness import KeyStream, NoiseKey
 from securerec.training.cohort import Table
 from securerec.training.updates import Updates
 
@@ -23,5 +21,8 @@ class DirectSum(SecureSum):
         record: bool = False,
     ) -> OpenedSum:  # fmt: skip
         """The exact sum of all clients' privatised updates. record: keep each client's integers in the result."""
-        streams = partial(self._noise_key.stream, f"{self.label} {updates.digest()}", round_number)
-        return clear_sum(self.quantiser, updates, self._cohort, streams, record=record)
+
+        def stream_of(client: int) -> KeyStream:
+            return self._noise_key.stream(own_label(self.label, updates.of(client)), round_number, client)
+
+        return clear_sum(self.quantiser, updates, self._cohort, stream_of, record=record)

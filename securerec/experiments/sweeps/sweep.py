@@ -5,17 +5,12 @@ a larger one in the same folder, measures only what is missing.
 import fcntl
 import json
 import multiprocessing
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -28,6 +23,7 @@ from securerec.errors import RunError, SecurerecError
 from securerec.experiments.sweeps.cells import Cell, Measured, read_cell, write_cell
 from securerec.experiments.sweeps.play import play
 from securerec.files import write_atomic
+from securerec.worker import become_worker
 
 _MARK = "sweep.json"
 _MARKED = {"format": 1, "holds": "cells of a sweep of securerec"}
@@ -87,7 +83,7 @@ def _play_all(
     # Its other end is closed when this process is done with the pool, or gone: then the workers end at once.
     stop, alive = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(
-        min(workers, len(cells)), mp_context=context, initializer=_become_worker, initargs=(stop,)
+        min(workers, len(cells)), mp_context=context, initializer=become_worker, initargs=(stop,)
     )
     finished = False
     try:
@@ -133,20 +129,9 @@ def _settle_by_name(cell: Cell, folder: Path) -> str | None:
             _loaded[cell.dataset] = sources.load(cell.dataset)
     except SecurerecError as error:
         return " ".join(str(error).split())
-    # One thread a process for linear algebra: the processes share the cores.
+    # One thread a process, for libraries too that were loaded since it began.
     with threadpool_limits(1):
         return _settle(cell, _loaded[cell.dataset], folder)
-
-
-def _become_worker(stop: Connection) -> None:
-    """Leave Ctrl-C to the parent, and end when it says so or is gone: files are whole at any instant."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end() -> None:
-        wait_for([stop])
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ each device's whole state is covered by the same epsilon, and a round may start 
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,9 @@ class TrainedInteractions:
     all float32; how many examples were taken, and their binary cross-entropy together, nats.
     """
 
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float32] = field(repr=False)
     bias: np.float32
-    delta: NDArray[np.float32]
+    delta: NDArray[np.float32] = field(repr=False)
     taken: int
     loss: float
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from attacks.epsilon import EpsilonBound
 from attacks.epsilon.gaussian import epsilon as exact_epsilon
 from securerec.audit import epsilon as audit
+from securerec.audit.sampling import MakeKey, simulated_key, touched
 from securerec.federation.promise import Promise
 from securerec.privacy.accounting import REPLACE, ZERO_OUT, central_epsilon, local_epsilon
 from securerec.privacy.discrete_gaussian import DiscreteGaussian
@@ -180,13 +181,13 @@ def test_a_leaked_seed_is_caught_and_a_wrong_guess_finds_nothing() -> None:
 
     subject = promise(local=MU[2.0])
 
-    def look(seed: int, make_key: audit.MakeKey) -> list[EpsilonBound]:
+    def look(seed: int, make_key: MakeKey) -> list[EpsilonBound]:
         known = NoiseKey.from_seed(seed)
         return audit.audit_uploads(subject, rounds=1, rng=rng(), draws=500, make_key=make_key, known_key=known)
 
     assert all(bound.refutes_claim for bound in look(7, seeded))
     assert not any(bound.refutes_noise for bound in look(8, seeded))
-    assert not any(bound.refutes_noise for bound in look(7, audit.simulated_key))
+    assert not any(bound.refutes_noise for bound in look(7, simulated_key))
 
 
 def test_claims_are_the_ledgers() -> None:
@@ -209,7 +210,7 @@ def test_an_update_of_the_largest_norm_passes_cap_and_clip(cap: float) -> None:
     assert isinstance(mechanism, Mechanism)
     stream = NoiseKey.from_seed(0).stream("x", 0, 0)
     for update in (audit._few_large(mechanism, rng()), audit._all_alike(mechanism)):
-        norm = np.linalg.norm(mechanism.round_and_clip(*audit._touched(update), stream))
+        norm = np.linalg.norm(mechanism.round_and_clip(*touched(update), stream))
         assert 995 < norm <= mechanism.sensitivity
     bounds = by_method(audit.audit_sum(dataclasses.replace(subject, min_honest=1), rng=rng(), draws=4000))
     mu = bounds[MOMENTS].claim.mu

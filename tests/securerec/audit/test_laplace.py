@@ -28,7 +28,7 @@ def clear_sum(update: CohortUpdate) -> np.ndarray:
 
 
 def test_recorded_uploads_add_up_to_the_sum_and_bear_laplace_noise(update: CohortUpdate) -> None:
-    opened = LaplaceSum(STRENGTH, 1)(TABLE, update, 3, record=True)
+    opened = LaplaceSum(STRENGTH, 1, N_CLIENTS)(TABLE, update, 3, record=True)
     assert opened.recorded is not None and np.array_equal(opened.recorded.sum(axis=0), opened.total)
     untouched = np.ones((N_CLIENTS, N_ITEMS), bool)
     for client in range(N_CLIENTS):
@@ -43,7 +43,7 @@ def test_sum_is_that_of_the_updates_with_everybodys_noise(update: CohortUpdate, 
     """Both ways of drawing give the variance 2 n strength^2 and the same fourth moment."""
     noise = []
     for round_number in range(20):
-        opened = LaplaceSum(STRENGTH, 2)(TABLE, update, round_number, record=record)
+        opened = LaplaceSum(STRENGTH, 2, N_CLIENTS)(TABLE, update, round_number, record=record)
         noise.append(opened.total.reshape(N_ITEMS, DIM) / LaplaceSum.scale - clear_sum(update))
     values = np.concatenate(noise).ravel() / (STRENGTH * np.sqrt(2 * N_CLIENTS))
     assert abs(values.mean()) < 5 / np.sqrt(values.size)
@@ -54,7 +54,7 @@ def test_sum_is_that_of_the_updates_with_everybodys_noise(update: CohortUpdate, 
 
 def test_noise_is_that_of_its_seed_and_round(update: CohortUpdate) -> None:
     def total(seed: int, round_number: int) -> bytes:
-        return LaplaceSum(STRENGTH, seed)(TABLE, update, round_number, record=False).total.tobytes()
+        return LaplaceSum(STRENGTH, seed, N_CLIENTS)(TABLE, update, round_number, record=False).total.tobytes()
 
     assert total(1, 1) == total(1, 1)
     assert len({total(1, 1), total(1, 2), total(2, 1)}) == 3

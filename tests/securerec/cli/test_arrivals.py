@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from securerec.cli.arrivals import _bench_config
 from securerec.data import cache
 from securerec.data.dataset import BY_TIMESTAMP, Dataset
 from securerec.errors import ConfigError
+from securerec.federation.folder import RunFolder
 
 TOY = ("--dataset", "toy", "--sampled-negatives", "15", "--rounds", "2", "--workers", "1", "--protocol", "plain")
 Securerec = Callable[..., subprocess.CompletedProcess[str]]
@@ -120,12 +122,21 @@ def test_a_run_goes_on_with_what_came_since(tmp_path: Path, run: Path, featured:
     described = ("--interactions", later, "--new-items", items)
     refused = securerec("continue", run, *described, "--rounds", "1", "--out", tmp_path / "next", code=4)
     assert "say with --epsilon" in refused.stderr and not (tmp_path / "next").exists()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    before = cache.stored_names()
+    refused = securerec(
+        "continue", run, *described, "--rounds", "1", "--epsilon", "2", "--out", tmp_path / "taken", code=5
+    )
+    assert "is not empty" in refused.stderr and cache.stored_names() == before
     arguments = (*described, "--rounds", "1", "--epsilon", "2", "--out", tmp_path / "next")
     done = securerec("continue", run, *arguments, "--json", "-")
     figures = json.loads(done.stdout)
     assert figures["cohort"] == 25 and figures["rounds"] == 1 and 1.9 < figures["continues"]["added_epsilon"] <= 2
     assert figures["privacy"]["central_epsilon"] > 8
-    assert "6 interactions, 1 users and 1 items came to toy" in done.stderr
+    assert "6 interactions, 1 user and 1 item came to toy" in done.stderr
+    assert "are not released again" in done.stderr and "no published twin" in done.stderr
+    assert "private head alone" in done.stderr
     assert "of which this run added" in done.stderr
     recounted = json.loads(securerec("privacy", "account", tmp_path / "next", "--json", "-").stdout)["totals"]
     assert recounted["central"]["epsilon"]["gdp"] == figures["privacy"]["central_epsilon"]
@@ -172,3 +183,91 @@ def test_the_bench_has_no_noise_unless_an_epsilon_asks_for_it() -> None:
     for given in ({"local_epsilon": 2.0}, {"noise_multiplier": 1.0}, {"unit": "interaction", "epsilon": 2.0}):
         with pytest.raises(ConfigError):
             _bench_config({"privacy": given})
+
+
+def test_a_refused_continuation_leaves_a_data_set_that_was_there(
+    tmp_path: Path, run: Path, securerec: Securerec
+) -> None:
+    later = written(tmp_path / "later.csv", "user,item,timestamp\nnew,i3,900\nnew,i7,901\nnew,i9,902\n")
+    securerec("continue", run, "--interactions", later, "--out", tmp_path / "next")
+    before = cache.stored_names()
+    assert "is not empty" in securerec(
+        "continue", run, "--interactions", later, "--out", tmp_path / "next", code=5
+    ).stderr  # fmt: skip
+    assert len(before) == 2 and cache.stored_names() == before
+
+
+def test_devices_of_a_continuation_may_be_played_by_other_processes(
+    tmp_path: Path, run: Path, securerec: Securerec
+) -> None:
+    later = written(tmp_path / "later.csv", "user,item,timestamp\nnew,i3,900\nnew,i7,901\nnew,i9,902\n")
+    for workers, name in (((), "as-before"), (("--workers", "2"), "two")):
+        securerec("continue", run, "--interactions", later, *workers, "--out", tmp_path / name)
+    found = [RunFolder.open(tmp_path / name).config().protocol.workers for name in ("as-before", "two")]
+    assert found == [1, 2]
+
+
+def test_views_of_new_rounds_are_recorded_and_audited(tmp_path: Path, run: Path, securerec: Securerec) -> None:
+    later = written(tmp_path / "later.csv", "user,item,timestamp\nnew,i3,900\nnew,i7,901\nnew,i9,902\n")
+    going = ("continue", run, "--interactions", later, "--record-views", "--out", tmp_path / "next")
+    assert "nothing to record" in securerec(*going, code=4).stderr
+    securerec(*going, "--rounds", "2", "--epsilon", "2")
+    names = {path.name for path in (tmp_path / "next" / "views").glob("round-*")}
+    assert {name[:12] for name in names} == {"round-000001", "round-000002"} and len(names) == 6
+    figures = json.loads(securerec("audit", tmp_path / "next", "--json", "-").stdout)
+    assert figures["broken"] == [] and figures["findings"] and figures["epsilon_bounds"]
+    assert any("the run that this one continues" in each for each in figures["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "text"),
+    [
+        (("recommend", "--history"), "history.csv", "thing\ni1\n"),
+        (("recommend", "--history"), "history.csv", "item\ni1,2\n"),
+        (("recommend", "--user", "u1", "--new-items"), "new.csv", "item,year\nn1,soon\n"),
+        (("continue", "--interactions"), "later.csv", "user,item\nu1,n9\n"),
+        (("continue", "--interactions"), "later.csv", "person,item\nu1,i1\n"),
+        (("continue", "--interactions"), "later.csv", ""),
+    ],
+)
+def test_errors_of_a_file_name_it_and_no_option_that_the_command_lacks(
+    tmp_path: Path, run: Path, securerec: Securerec, arguments: tuple[str, ...], file: str, text: str
+) -> None:
+    path = written(tmp_path / file, text)
+    refused = securerec(arguments[0], run, *arguments[1:], path, code=3).stderr
+    assert f"{file}, " in refused and ("line " in refused or "header" in refused)
+    assert "--delimiter" not in refused and len(refused.strip().splitlines()) == 1
+
+
+def test_a_list_where_nothing_is_marked_has_no_column_for_it(tmp_path: Path, run: Path, securerec: Securerec) -> None:
+    history = written(tmp_path / "history.csv", "item\ni3\n")
+    shown = securerec("recommend", run, "--history", history, "--count", "3").stdout
+    assert (
+        "┃ score ┃" in " ".join(shown.split()) and "┃ note" not in shown and "1 item, newest" in " ".join(shown.split())
+    )
+    file = written(tmp_path / "new.csv", "item,year\nn1,1985\n")
+    marked = securerec("recommend", run, "--history", history, "--new-items", file, "--count", "60").stdout
+    assert "┃ note" in marked
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("recommend", "--user", "u1"), ("explain", "--user", "u1", "--item", "i1"), ("pictures",),
+        ("continue", "--dataset", "toy"),
+    ],
+)  # fmt: skip
+def test_a_finished_run_is_read_by_programs_of_its_version(
+    tmp_path: Path, run: Path, securerec: Securerec, command: tuple[str, ...]
+) -> None:
+    ours = version("securerec")
+    major, minor, _ = ours.split(".", 2)
+    identity = json.loads((run / "identity.json").read_text())
+    for other in (f"{major}.{int(minor) + 1}.0", f"{int(major) + 1}.{minor}.0"):
+        (run / "identity.json").write_text(json.dumps(identity | {"version": other}))
+        refused = securerec(command[0], run, *command[1:], code=5).stderr
+        assert f"was made with securerec {other}, and this is {ours}" in refused
+        assert len(refused.strip().splitlines()) == 1
+    (run / "identity.json").write_text(json.dumps(identity | {"version": f"{major}.{minor}.99"}))
+    out = ("--out", tmp_path / "out") if command[0] == "continue" else ()
+    securerec(command[0], run, *command[1:], *out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from protocols import PROTOCOLS
 from securerec.data.dataset import Dataset
@@ -208,7 +209,9 @@ def test_resume_prints_a_finished_run_again(run: Path, securerec: Securerec) -> 
 def test_doctor_finds_a_working_installation(securerec: Securerec) -> None:
     figures = json.loads(securerec("doctor", "--json", "-").stdout)
     assert figures["ok"], figures
-    assert {check["name"] for check in figures["checks"]} >= {"secure sums", "noise", "accounting", "local training"}
+    details = {check["name"]: check["detail"] for check in figures["checks"]}
+    assert set(details) >= {"secure sums", "noise", "accounting", "local training", "cuda"}
+    assert details["cuda"].startswith("none, and so no --device cuda: ") == (not torch.cuda.is_available())
 
 
 def test_bench_round_times_every_phase(toy: Dataset, securerec: Securerec) -> None:
@@ -231,6 +234,25 @@ def test_bench_training_leaves_the_torch_loop_out_on_request(toy: Dataset, secur
     figures = json.loads(securerec("bench", "training", *arguments, "--json", "-").stdout)
     assert figures["reference_s"] is figures["speedup"] is None
     assert figures["streamed_s"] > 0
+
+
+def test_bench_training_times_the_batched_trainer_on_request(toy: Dataset, securerec: Securerec) -> None:
+    arguments = ("--dataset", "toy", "--cohort-rounds", "1", "--reference-rounds", "0", "--device", "cpu")
+    figures = json.loads(securerec("bench", "training", *arguments, "--json", "-").stdout)
+    assert figures["batched_on"] == "cpu"
+    assert figures["batched_s"] == pytest.approx(sum(figures["batched_phases"].values()))
+    assert "batched, cpu" in securerec("bench", "training", *arguments).stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize("command", [("bench", "training"), ("run",)])
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(
+    command: tuple[str, ...], toy: Dataset, securerec: Securerec
+) -> None:
+    refused = securerec(*command, "--dataset", "toy", "--device", "cuda", code=4)
+    assert refused.stderr.startswith("error: training.device cuda: ")
+    assert refused.stderr.rstrip().endswith("or take cpu")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_bench_scale_tells_cost_and_memory_of_each_world(securerec: Securerec) -> None:

@@ -87,7 +87,7 @@ def test_import_takes_what_is_known_of_items_and_users_from_files_beside(events:
     figures = json.loads(result.stdout)
     assert (figures["items_not_described"], figures["users_not_described"]) == (9, 3)
     shown = " ".join(result.stderr.split())
-    assert "films.csv describes 2 items, and not 9. 1 of its rows describe items without interactions" in shown
+    assert "films.csv describes 2 items. 9 items of the data set stand in no row of it. 1 of its rows" in shown
     described = json.loads(run("describe", "e", "--json", "-").stdout)
     assert described["genres"] == {"Drama": 1, "War": 2}
     assert described["user_attributes"]["gender"]["distinct"] == 3

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
@@ -14,8 +15,11 @@ from securerec.errors import ConfigError, PrivacyError, RunError
 from securerec.federation import results
 from securerec.federation.arriving import Released
 from securerec.federation.continuing import ContinuedRun, Parent, continued_config, open_run
-from securerec.federation.folder import RunFolder, read_arrays
+from securerec.federation.devices import DeviceHost, LocalUpdates
+from securerec.federation.folder import RunFolder
 from securerec.federation.run import Run
+from securerec.federation.stored import read_arrays
+from securerec.federation.track import Track
 from securerec.privacy.accounting import central_epsilon, local_epsilon
 
 
@@ -40,7 +44,7 @@ def featured(toy: Dataset) -> Dataset:
 def parent_of(path: Path, config: Config, dataset: Dataset) -> Parent:
     run = Run.create(path, config, dataset)
     figures = results.execute(run, 1, lambda progress: None)
-    return Parent(run.folder, dataset, results.load_devices(run.folder)[0], figures["kept_round"]["clean"])
+    return Parent.finished(run.folder, dataset, results.load_devices(run.folder)[0], figures["kept_round"]["clean"])
 
 
 def later_than(dataset: Dataset, *, new_items: int = 0) -> Dataset:
@@ -164,7 +168,7 @@ def test_who_arrives_after_a_continuation_starts_from_what_both_released(tmp_pat
     scores = released.devices(lists, np.random.default_rng(0)).scorer(0.0)(np.array([0]))
     assert scores.shape == (1, 52) and np.isfinite(scores).all()
     # and so on
-    second = Parent(run.folder, dataset, results.load_devices(run.folder)[0], 2)
+    second = Parent.finished(run.folder, dataset, results.load_devices(run.folder)[0], 2)
     config = continued_config(run.folder.config(), "toy-latest", rounds=1, epsilon=1.0, seed=7)
     third = ContinuedRun.after(second, tmp_path / "third", config, replace(dataset, name="toy-latest"))
     figures = results.execute(third, 1, lambda progress: None)
@@ -178,6 +182,83 @@ def test_a_ledger_without_the_parent_s_events_is_refused(tmp_path: Path, feature
     run.folder.ledger.path.write_bytes(b"".join(lines[1:]))
     with pytest.raises(PrivacyError, match="lacks events of the run that this one continues"):
         results.execute(open_run(run.folder, later_than(featured)), 1, lambda progress: None)
+
+
+@pytest.mark.parametrize("name", ["origin.safetensors", "devices/origin.safetensors"])
+def test_another_beginning_is_refused(tmp_path: Path, featured: Dataset, name: str) -> None:
+    parent = parent_of(tmp_path / "parent", settings(), featured)
+    run = going_on(parent, tmp_path / "child", later_than(featured))
+    path = run.folder.path / name
+    arrays, metadata = read_arrays(path)
+    whole = path.read_bytes()
+    first = next(iter(arrays))
+    path.write_bytes(save(arrays | {first: arrays[first] + np.float32(1)}, metadata))
+    with pytest.raises(RunError, match=f"{path.name} was changed since the run began"):
+        results.execute(open_run(run.folder, later_than(featured)), 1, lambda progress: None)
+    path.unlink()
+    with pytest.raises(RunError, match=f"{path.name} cannot be read"):
+        results.execute(open_run(run.folder, later_than(featured)), 1, lambda progress: None)
+    path.write_bytes(whole)
+    results.execute(open_run(run.folder, later_than(featured)), 1, lambda progress: None)
+
+
+def sent_tables(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Fills with what devices are sent in rounds, as runs are played."""
+    sent: list[bytes] = []
+    original = DeviceHost.begin
+
+    def begin(self: DeviceHost, work: LocalUpdates) -> None:
+        if not work.label.startswith(("popularity", "segments")):
+            sent.append(work.table[:50].tobytes())
+        original(self, work)
+
+    monkeypatch.setattr(DeviceHost, "begin", begin)
+    return sent
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_new_rounds_begin_with_a_table_that_devices_have_not_answered(
+    tmp_path: Path, featured: Dataset, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    """Where the kept round is an earlier one, the table after it was sent in the next."""
+    falling = iter(range(99, 0, -1))
+
+    def validation(self: Track, *arguments: object) -> dict[str, dict[str, float]]:
+        value = next(falling) / 100
+        return {scoring: {"hr@10": value, "ndcg@10": value} for scoring in ("own", "server")}
+
+    monkeypatch.setattr(Track, "_validate", validation)
+    sent = sent_tables(monkeypatch)
+    best = settings(evaluation={"published": False, "keep": "best"}, training={"rounds": 3})
+    parent = parent_of(tmp_path / "parent", best, featured)
+    assert parent.rounds == 1 and parent.devices.table[:50].tobytes() == sent[1] and len(set(sent)) == 3
+    rounds = 3
+    dataset = later_than(featured, new_items=1)
+    if between:
+        # devices go on with their lists first, from the kept model, and nothing is sent
+        run = going_on(parent, tmp_path / "between", dataset, rounds=0, epsilon=None)
+        figures = results.execute(run, 1, lambda progress: None)
+        assert len(sent) == 3
+        devices, _ = results.load_devices(run.folder)
+        assert np.array_equal(devices.table[:50], parent.devices.table)
+        parent = Parent.finished(run.folder, dataset, devices, figures["kept_round"]["clean"])
+        dataset = replace(dataset, name="toy-latest")
+    config = continued_config(parent.folder.config(), dataset.name, rounds=2, epsilon=1.0, seed=7)
+    run = ContinuedRun.after(parent, tmp_path / "child", config, dataset)
+    results.execute(run, 1, lambda progress: None)
+    assert len(sent) == rounds + 2 and len(set(sent)) == len(sent)
+    # both runs' releases are in the ledger
+    events = [event.label for event in run.folder.ledger.events()]
+    assert sum("round" in label for label in events) == rounds + 2
+
+
+def test_head_alone_stands_in_a_continuation_s_figures(tmp_path: Path, featured: Dataset) -> None:
+    parent = parent_of(tmp_path / "parent", settings(), featured)
+    figures = results.execute(going_on(parent, tmp_path / "child", later_than(featured)), 1, lambda progress: None)
+    assert set(figures["scorings"]["clean"]) == {"own", "server", "device", "head"}
+    bare = parent_of(tmp_path / "bare", settings(start={"head": False}), featured)
+    figures = results.execute(going_on(bare, tmp_path / "bare-child", later_than(featured)), 1, lambda progress: None)
+    assert "head" not in figures["scorings"]["clean"]
 
 
 def test_what_means_nothing_is_refused(tmp_path: Path, featured: Dataset) -> None:

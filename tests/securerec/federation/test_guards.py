@@ -179,11 +179,13 @@ class Round:
 
     def play(
         self, table: np.ndarray, number: int = 1, *, signed: np.ndarray | None = None, weight: float = 0.1,
-        label: str = "update", basis: bytes = b"", signed_basis: bytes = b"", bias: float = 0.0,
+        label: str = "update", basis: bytes = b"", signed_basis: bytes = b"", bias: float = 0.0, change: float = 1.0,
     ) -> None:  # fmt: skip
-        """Raises what the first device raises. basis: of what the devices were sent beside the table."""
+        """Raises what the first device raises. change: of every value that the devices upload. basis: of what they were
+        sent beside the table.
+        """
         functions = ScoreFunctions(np.full((3, DIM), weight, np.float32), np.full(3, bias, np.float32))
-        updates = RowUpdates(np.arange(3), np.arange(4), np.zeros(3, np.int32), np.ones((3, DIM), np.float32))
+        updates = RowUpdates(np.arange(3), np.arange(4), np.zeros(3, np.int32), np.full((3, DIM), change, np.float32))
         work = LocalUpdates(number, table, np.arange(3), updates, functions, label, basis)
         context = table_digest(table if signed is None else signed, signed_basis)
         opened = self.server.open_round(number, context=context, min_survivors=2)
@@ -227,11 +229,13 @@ def test_devices_refuse_scores_that_are_certain_unless_noise_may_have_made_them_
 
 def test_devices_answer_a_table_once_in_any_run_whose_record_they_share() -> None:
     record: dict[tuple[int, bytes], str] = {}
-    Round(answered=record).play(START, label="run 1")
+    Round(answered=record).play(START)
     assert set(record) == {(number, table_digest(START)) for number in range(3)}
     with pytest.raises(TableRefused, match="Device 0 has answered this item table before"):
-        Round(answered=record).play(START, label="run 2")
-    Round(answered=record).play(START, label="run 1")
+        Round(answered=record).play(START, change=2.0)
+    Round(answered=record).play(START)
+    # the same update with other noise is another attempt, which has to be paid for
+    Round(answered=record).play(START, label="update, attempt 2")
 
 
 def test_devices_below_their_own_minimum_cohort_do_not_answer() -> None:

@@ -273,6 +273,6 @@ def test_rounds_in_which_the_server_sees_only_noise_go_on(
     tmp_path: Path, toy: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Devices answer a table once, so it must be another one each round."""
-    monkeypatch.setattr("securerec.federation.track.wiener", lambda values, *rest, **named: np.zeros_like(values))
+    monkeypatch.setattr("securerec.federation.step.wiener", lambda values, *rest, **named: np.zeros_like(values))
     config = settings(protocol={"protocol": "ckks"}, evaluation={"published": False})
     assert play(tmp_path / "run", config, toy)["kept_round"]["clean"] == 2

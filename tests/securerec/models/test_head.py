@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securerec.data.dataset import Dataset
@@ -60,14 +60,21 @@ def test_tastes_are_the_maximum_a_posteriori(seed: int, recency: float, dim: int
         np.testing.assert_allclose(tastes[user], best.x, atol=0.08 * max(1.0, np.abs(best.x).max()))
 
 
-def test_a_device_alone_fits_what_it_fits_in_a_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
-    head, lists = a_head(1), some_lists(2, n_users=9)
-    together = fit_tastes(head, lists)
-    monkeypatch.setattr(module, "_USERS_AT_ONCE", 2)
-    np.testing.assert_allclose(fit_tastes(head, lists), together, atol=1e-5)
-    for user in range(lists.n_users):
-        alone = fit_tastes(head, Interactions.from_lists([lists.of(user).tolist()], N_ITEMS))
-        np.testing.assert_allclose(alone[0], together[user], atol=1e-5)
+@given(seed=st.integers(0, 2**16), n_users=st.sampled_from([1, 2, 63, 64, 65, 150]), dim=st.sampled_from([0, 3]))
+@settings(max_examples=20, deadline=None)
+def test_a_device_alone_fits_what_it_fits_in_a_cohort_to_the_bit(seed: int, n_users: int, dim: int) -> None:
+    head, lists, rng = a_head(seed, d=30), some_lists(seed, n_users), np.random.default_rng(seed)
+    weights, table = (0.5 * rng.normal(size=(n, dim)).astype(np.float32) for n in (n_users, N_ITEMS))
+
+    def fitted(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = Interactions.from_lists([lists.of(int(user)).tolist() for user in users], N_ITEMS)
+        tastes = fit_tastes(head, own, weights=weights[users], table=table)
+        return tastes, calibrated_biases(Heads(head, tastes), 4, weights[users], table)
+
+    tastes, biases = fitted(np.arange(n_users))
+    for some in (rng.integers(0, n_users, 1), np.sort(rng.choice(n_users, (n_users + 1) // 2, replace=False))):
+        own_tastes, own_biases = fitted(some)
+        assert (own_tastes == tastes[some]).all() and (own_biases == biases[some]).all()
 
 
 def test_directions_are_those_of_a_standard_normal_prior_and_a_diagonal_curvature() -> None:

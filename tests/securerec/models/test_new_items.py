@@ -5,7 +5,8 @@ import pytest
 
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
-from securerec.models.head import PublicFeatures, grown, make_head
+from securerec.models.head import Head, PublicFeatures, grown, make_head
+from securerec.models.neighbours import LATE
 from securerec.models.new_items import carried, extended_directions, foretold, foretold_popularity, ridge
 from securerec.models.newcomer import PublicStart
 from securerec.models.segments import Segments
@@ -87,3 +88,31 @@ def test_new_items_leave_what_devices_fitted_alone() -> None:
     later, again = wider.private(Interactions(lists.offsets, lists.items, N), recency=0.8, negatives=4)
     np.testing.assert_allclose(again.weights, functions.weights, atol=1e-6)
     assert later.tastes.shape == heads.tastes.shape
+
+
+def test_new_items_of_a_head_with_an_item_item_model() -> None:
+    """They lead to no other item, and what leads to them follows from their features."""
+    rng, values = np.random.default_rng(7), features()
+    known = PublicFeatures(values[:30], np.full(D, 8.0))
+    popularity = rng.uniform(1, 50, 30)
+    bare = make_head(known, popularity)
+    inputs, outputs = (rng.normal(size=(30, 4)).astype(np.float32) for _ in range(2))
+    head = Head(bare.base, np.concatenate([bare.directions, outputs], axis=1), inputs)
+    start = PublicStart(head, np.zeros((30, 0), np.float32), (), popularity)
+    wider = start.with_new_items(values)
+    assert wider.head.fitted == head.fitted and wider.head.inputs.shape == (N, 4)
+    assert np.array_equal(wider.head.inputs[:30], inputs) and not wider.head.inputs[30:].any()
+    assert np.array_equal(wider.head.directions[:30], head.directions)
+    foretold_outputs = ridge(values[:30], outputs, values[30:], 3.0)
+    np.testing.assert_allclose(wider.head.directions[30:, -4:], foretold_outputs, atol=1e-6)
+    # a list of old items scores the old ones as before
+    lists = [rng.permutation(30)[:9].tolist() for _ in range(4)]
+    heads, _ = start.private(Interactions.from_lists(lists, 30), recency=0.8, negatives=4)
+    later = wider.head.logits(heads.tastes)
+    assert np.array_equal(later[:, :30], heads.logits(np.arange(4))) and np.isfinite(later).all()
+    # and one with a new item has the old tastes along the model, less what the new item displaces by age
+    longer, _ = wider.private(Interactions.from_lists([[*each, 35] for each in lists], N), recency=0.8, negatives=4)
+    aged = np.array([
+        sum((1 + age + 1) ** -(LATE * 0.8) * inputs[item] for age, item in enumerate(reversed(each))) for each in lists
+    ])  # fmt: skip
+    np.testing.assert_allclose(longer.tastes[:, -4:], aged, atol=1e-5)

@@ -25,13 +25,16 @@ def films(toy: Dataset) -> Dataset:
     return dataset
 
 
-def make_run(dataset: Dataset, path: Path, **training: object) -> FinishedRun:
+def make_run(
+    dataset: Dataset, path: Path, *, start: dict[str, object] | None = None, **training: object
+) -> FinishedRun:
     """A finished run without privacy."""
     config = make_config(
         {
             "seed": 1,
             "data": {"dataset": "toy", "sampled_negatives": 15},
-            "training": {"rounds": 3, "dim": 6} | training,
+            "training": {"rounds": 3} | ({} if start else {"dim": 6}) | training,
+            "start": start or {},
             "privacy": {"privacy": False},
             "protocol": {"protocol": "plain"},
         }

@@ -7,8 +7,8 @@ import pytest
 
 from securerec.data.dataset import Dataset
 from securerec.data.interactions import Interactions
-from securerec.models.head import fit_tastes
-from securerec.report.explanation import explained, is_linear, own_rows
+from securerec.models.head import Head, Heads, fit_tastes
+from securerec.report.explanation import column_names, explained, is_linear, own_rows
 from securerec.report.finished import FinishedRun
 from securerec.report.own_items import by_gradient, left_out
 
@@ -113,3 +113,35 @@ def test_a_gradient_is_what_one_step_of_training_does(without_head: FinishedRun,
         weights = devices.functions.weights[user].astype(np.float64)
         gradient = np.array([(loss(weights + d) - loss(weights - d)) / 2e-5 for d in 1e-5 * np.eye(len(weights))])
         assert found[place] == pytest.approx(float(view[item] @ (-step * gradient)), abs=1e-6, rel=1e-3)
+
+
+def test_the_item_item_model_is_a_part_of_its_own(
+    films: Dataset, tmp_path: Path, run_of: Callable[..., FinishedRun]
+) -> None:
+    run = run_of(films, tmp_path / "run", start={"pairs": 4, "segments": (2,)}, rounds=1)
+    head, tastes = run.devices.heads.head, run.devices.heads.tastes
+    assert head.inputs.shape[1] == 4 and head.fitted < head.directions.shape[1]
+    for user, item in ((1, 3), (4, 20), (9, 44)):
+        why = explained(run.dataset, run.devices, 0.5, user, item, segments=run.config.start.segments)
+        values = {part.name: part.value for part in why.parts}
+        near = float(head.directions[item, -4:].astype(np.float64) @ tastes[user, -4:])
+        assert values["items that stand near its own in people's lists"] == pytest.approx(near, abs=1e-6)
+        assert why.adds_up and sum(values.values()) == pytest.approx(
+            why.score, abs=1e-3 * max(map(abs, values.values()))
+        )
+        # what is said of features is what is said without the model
+        fitted = Heads(Head(head.base, head.directions[:, : head.fitted]), tastes[:, : head.fitted])
+        without = explained(run.dataset, replace(run.devices, heads=fitted), 0.5, user, item)
+        for part in without.parts:
+            assert values[part.name] == pytest.approx(part.value, abs=1e-5)
+
+
+def test_columns_of_a_table_that_segments_began_have_names(with_head: FinishedRun) -> None:
+    segments = with_head.config.start.segments
+    assert segments
+    why = explained(with_head.dataset, with_head.devices, 0.0, 1, 3, segments=segments)
+    (table,) = (part for part in why.parts if part.name == "server's item table")
+    names = [term.name for term in table.terms]
+    assert names[:2] == ["segments, everybody alike", "segments, direction 1"]
+    assert len(names) == len(set(names)) == with_head.devices.learner.dim
+    assert column_names(None, 2) == ("column 1", "column 2")

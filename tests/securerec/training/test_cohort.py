@@ -212,3 +212,15 @@ def test_training_that_diverges_is_an_error_and_not_a_model(poison: float) -> No
     table[train.of(2)[0]] = poison
     with pytest.raises(RunError, match="left the finite numbers"):
         trainer.train(table, functions, trainer.draw(np.random.default_rng(0)), scale=1.0, limit=10)
+
+
+def test_draws_of_another_cohort_are_refused() -> None:
+    lists = [[0, 3, 5], [1, 2], [4, 0, 2, 6]]
+    mine, longer = (Interactions.from_lists(each, 12) for each in (lists, [*lists[:2], [4, 0, 2]]))
+    model = PFedRec(dim=3)
+    trainer, other = CohortTrainer(model, mine, mine), CohortTrainer(model, longer, longer)
+    rng = np.random.default_rng(0)
+    table, functions = model.initial_table(12, rng), model.initial_functions(3, rng)
+    with pytest.raises(ValueError, match="draws are of other lists"):
+        trainer.train(table, functions, other.draw(rng))
+    trainer.train(table, functions, trainer.draw(rng))

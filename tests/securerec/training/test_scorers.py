@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from securerec.data.interactions import Interactions
 from securerec.errors import RunError
@@ -11,6 +13,7 @@ from securerec.models.fedncf import FedNCF
 from securerec.models.fedrecon import FedRecon
 from securerec.models.pfedrec import PFedRec
 from securerec.models.scorers import Learner, ScoreFunctions
+from securerec.training.network_cohort import NetworkTrainer
 from securerec.training.reference_network import train_network_client
 from securerec.training.reference_reconstruction import train_reconstructing_client
 from securerec.training.trainers import trainer_of
@@ -66,6 +69,36 @@ def test_the_network_trainer_equals_the_torch_client(
         # a ReLU that stands at zero may fall on either side of it
         np.testing.assert_allclose(own, want.table, atol=2e-4, rtol=1e-4)
         np.testing.assert_allclose(new.weights[client], want.weights, atol=2e-5, rtol=1e-4)
+
+
+def test_blas_starts_no_threads_of_its_own_below_those_of_the_network_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, train = FedNCF(8), some_interactions(3)
+    trainer = NetworkTrainer(model, train, train, threads=2)
+    table, functions = start(model, train.n_users)
+    candidates = np.zeros((train.n_users, 2), np.int32)
+    seen: list[int] = []
+
+    def spy(name: str) -> None:
+        run = getattr(NetworkTrainer, name)
+
+        def spied(*args: Any, **kwargs: Any) -> Any:
+            seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+            return run(*args, **kwargs)
+
+        monkeypatch.setattr(NetworkTrainer, name, spied)
+
+    spy("_train_block")
+    spy("_score_block")
+    with threadpool_limits(2, "blas"):
+        for work in (
+            lambda: trainer.train(table, functions, trainer.draw(np.random.default_rng(0))),
+            lambda: trainer.score(table, functions, candidates),
+            lambda: trainer.stream(table, functions, np.random.default_rng(0), scale=1.0, limit=9),
+        ):
+            seen.clear()
+            work()
+            assert seen
+            assert set(seen) == {1}
 
 
 @settings(max_examples=15)

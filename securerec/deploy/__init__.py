@@ -1,0 +1,1 @@
+"""A federation of separate processes: its folder, its keys and certificates, starting and following it."""
