@@ -13,9 +13,10 @@ from securerec.deploy.certificates import key_from_pem, public_from_hex
 from securerec.deploy.layout import Public, node_identities, read_identity
 from securerec.deploy.metrics import Metrics, serve_metrics
 from securerec.deploy.watching import METRICS, WatchedExchange, observer, teller
+from securerec.device.folder import open_store
 from securerec.device.ledger import DeviceLedger
 from securerec.device.policy import Policy
-from securerec.device.store import KeyFile, Store, held
+from securerec.device.store import StoreError, held
 from securerec.errors import RunError
 from securerec.federation.flower import pinned
 from securerec.federation.parties.attempt import Deadlines
@@ -28,6 +29,7 @@ from securerec.privacy.randomness import NoiseKey
 _logger = logging.getLogger("securerec.deploy")
 
 POLL_SECONDS = 0.2
+PASSPHRASE = "SECUREREC_PASSPHRASE"
 SUPERLINK_SECONDS = 120.0
 """How long the server waits for the SuperLink to answer."""
 
@@ -53,10 +55,17 @@ def make_party(folder: Path, public: Public, policy: Policy) -> Party:
         return Node(
             federation, node_identities(folder), noise_key=NoiseKey.from_bytes((folder / "noise.key").read_bytes()),
             training_key=int.from_bytes((folder / "training.key").read_bytes(), "little"),
-            store=Store.open(folder / "store", KeyFile(folder / "store.key")), policy=policy,
+            store=open_store(folder, _passphrase), policy=policy,
             ledger=DeviceLedger(folder / "ledger.jsonl"),
         )  # fmt: skip
     return Member(federation, read_identity(folder / "identity.key"), folder / "answered")
+
+
+def _passphrase() -> str:
+    """Of a store that a passphrase opens: nobody sits before a process that starts with the machine."""
+    if not (text := os.environ.get(PASSPHRASE, "")):
+        raise StoreError(f"the store is opened with a passphrase: start this process with it in {PASSPHRASE}")
+    return text
 
 
 def run_party(folder: Path, public_path: Path, *, stop: threading.Event, poll: float = POLL_SECONDS) -> None:

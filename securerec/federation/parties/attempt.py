@@ -171,11 +171,10 @@ class AttemptPlay:
         """The present phase, which comes at this place: as it was before a crash, or anew."""
         closed = self._attempt.phases[place] if place < len(self._attempt.phases) else None
         name, started = self._round.phase, time.perf_counter()
-        outbox = self._round.outbox()
         if closed is None:
-            found = self._ask_all(list(outbox), place, None)
-            by_decryptors = any(to.role == "decryptor" for to in outbox)
-            self._journal.close_phase(name, found.heard, found.answers if by_decryptors else None)
+            with self._journal.hearing() as keep:
+                found = self._ask_all(place, _Found(keep))
+            self._journal.close_phase(name, found.heard)
         else:
             found = self._again(closed, place, name)
         return PhasePlayed(
@@ -184,25 +183,18 @@ class AttemptPlay:
         )  # fmt: skip
 
     def _again(self, closed: ClosedPhase, place: int, name: str) -> "_Found":
-        before = closed.addresses()
-        if closed.name != name or not before <= set(self._round.outbox()):
-            raise AttemptLost(f"the phase {name!r} comes where {closed.name!r} was before the server stopped.")
-        if closed.role == "decryptor":
-            found = _Found()
-            for number, message in self._journal.answers(place).items():
-                self._receive(number, message, found)
-        else:
-            found = self._ask_all(sorted(before), place, before)
-        if missing := sorted(before - found.heard):
-            raise AttemptLost(
-                f"{missing[0]} had answered in the phase {name!r} before the server stopped, and does not answer again "
-                f"({len(missing)} of {len(before)} do not)."
-            )
+        """A phase with the answers that it had before the server stopped."""
+        found = _Found()
+        if closed.name == name:
+            for message in self._journal.answers(place):
+                self._receive(message, found)
+        if found.heard != closed.addresses():
+            raise AttemptLost(f"the phase {name!r} does not come to what it was before the server stopped.")
         return found
 
-    def _ask_all(self, to: list[Address], place: int, only: frozenset[Address] | None) -> "_Found":
-        """Deliver the present phase's messages to these parties and take their answers; of `only` these, if given."""
-        found = _Found()
+    def _ask_all(self, place: int, found: "_Found") -> "_Found":
+        """Deliver the present phase's messages and take what is answered."""
+        to = list(self._round.outbox())
         roll, messages = self._roll, defaultdict[str, dict[int, bytes]](dict)
         there = [party for party in to if party.number in (roll.clients if party.role == "client" else roll.decryptors)]
         found.asked = len(there)
@@ -211,16 +203,16 @@ class AttemptPlay:
         else:
             letters = self._asks(there, place, messages)
         deadline = self._deadlines.first if place == 0 else self._deadlines.later
-        self._deliver(letters, messages, deadline, found, only)
+        self._deliver(letters, messages, deadline, found)
         if there and there[0].role == "decryptor" and len(found.heard) < self._round.session.roster.threshold:
             # a sum that clients have uploaded for is lost without them; the same letter gets the same answer
             silent = {self._roll.decryptors[party.number] for party in there if party not in found.heard}
-            self._deliver({to: letters[to] for to in letters if to in silent}, messages, deadline, found, only)
+            self._deliver({to: letters[to] for to in letters if to in silent}, messages, deadline, found)
         return found
 
     def _deliver(
         self, letters: Mapping[str, bytes], asked: Mapping[str, Mapping[int, bytes]], deadline: float,
-        found: "_Found", only: frozenset[Address] | None,
+        found: "_Found",
     ) -> None:  # fmt: skip
         """Take what answers come to these letters. asked: by address, whom each is about."""
         found.sent += sum(map(len, letters.values()))
@@ -233,8 +225,8 @@ class AttemptPlay:
                 continue
             for number, sentence in reply.refusals.items():
                 self.played.complain(REFUSED, f"{where}, {number}: {sentence}")
-            for number, message in reply.answers.items():
-                self._receive(number, message, found, only)
+            for message in reply.answers.values():
+                self._receive(message, found)
 
     def _calls(self, there: list[Address], asked: dict[str, dict[int, bytes]]) -> dict[str, bytes]:
         """Letters to decryptors by address; `asked` takes whom each is about."""
@@ -257,28 +249,25 @@ class AttemptPlay:
         ask = self._ask if place == 0 else replace(self._ask, opened={}, table=None)
         return {where: to_bytes(replace(ask, messages=those)) for where, those in asked.items()}
 
-    def _receive(self, number: int, message: bytes, found: "_Found", only: frozenset[Address] | None = None) -> None:
+    def _receive(self, message: bytes, found: "_Found") -> None:
         try:
-            if only is not None and read_frame(message).header.sender not in only:
-                self.played.complain("too late", f"number {number} answers a phase that was closed without it")
-                return
             sender = self._round.receive(message)
         except ProtocolError as refusal:
             self.played.complain(type(refusal).__name__, str(refusal))
             return
         found.heard.add(sender)
+        if found.keep is not None:
+            found.keep(message)
         if sender.role == "client":
             self._sent[sender.number] += len(message)
-        else:
-            found.answers[sender.number] = message
 
 
 @dataclass(slots=True)
 class _Found:
-    """What came of a phase."""
+    """What came of a phase. keep: takes each answer that was accepted, where it is to be kept."""
 
+    keep: Callable[[bytes], None] | None = None
     heard: set[Address] = field(default_factory=set)
-    answers: dict[int, bytes] = field(default_factory=dict)
     asked: int = 0
     sent: int = 0
     received: int = 0

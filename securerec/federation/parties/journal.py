@@ -1,15 +1,17 @@
 """What a server remembers across a crash of the attempt it is in: written down before anything follows from it.
 
-An attempt is one protocol round: its secret, then phase by phase who answered. What goes out in a phase is a function
-of the secret and of the answers before it. So a server that starts again plays the phases that were closed with the
-very same parties, and says again what it said; where one of them is gone, the attempt is given up and its budget stays
-spent. Decryptors' answers are kept here, as a decryptor need not be able to give them twice; so is what clients are
-sent after the broadcast, as its seals would be others the next time, and a device answers the same bytes alone.
+An attempt is one protocol round: its secret, then phase by phase what was answered. What goes out in a phase is a
+function of the secret and of the answers before it. So a server that starts again plays the phases that were closed
+with the very same answers, and says again what it said; nobody is asked for them again. In the phase that it died in,
+it sends the very same bytes to clients, as the seals of a new message would be others and a device answers the same
+bytes alone. Should it have to say something else, the attempt is given up, and its budget stays spent.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from securerec.errors import RunError
 from securerec.federation.parties.letters import LetterError, Reply, attempt_label, from_bytes, to_bytes
 from securerec.federation.stored import read_object
 from securerec.files import write_atomic
+
+_LENGTH = struct.Struct("<I")
 
 FORGOTTEN = "the server's journal of it was lost"
 
@@ -95,31 +99,60 @@ class Journal:
         self._drop_letters()
         return self._write(Attempt(release, label, round_number, len(reasons) + 1, os.urandom(SECRET_BYTES)))
 
-    def close_phase(self, name: str, heard: Iterable[Address], answers: Mapping[int, bytes] | None = None) -> Attempt:
-        """Note who answered in a phase of the present attempt. answers: by decryptor, in a phase of theirs."""
-        attempt = self._present()
-        numbers = sorted(heard)
-        role = numbers[0].role if numbers else "client"
-        if answers is not None:
-            role = "decryptor"
-            self._keep("heard", len(attempt.phases), answers)
-        closed = ClosedPhase(name, role, tuple(address.number for address in numbers))
+    @contextmanager
+    def hearing(self) -> Iterator[Callable[[bytes], None]]:
+        """What keeps each answer that is accepted in the next phase to be closed; on the disk when it ends.
+
+        Raises RunError where there is no room.
+        """
+        path = self._heard(len(self._present().phases))
+        try:
+            self._letters.mkdir(mode=0o700, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+
+                def keep(message: bytes) -> None:
+                    file.write(_LENGTH.pack(len(message)) + message)
+
+                yield keep
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"answers cannot be kept in {self._letters} ({error.strerror}): make room there") from None
+
+    def close_phase(self, name: str, heard: Iterable[Address]) -> Attempt:
+        """Note who answered in a phase of the present attempt; what, `hearing` has kept."""
+        attempt, parties = self._present(), sorted(heard)
+        role = parties[0].role if parties else "client"
+        closed = ClosedPhase(name, role, tuple(party.number for party in parties))
         return self._write(replace(attempt, phases=(*attempt.phases, closed)))
 
-    def answers(self, place: int) -> dict[int, bytes]:
-        """The decryptors' answers in a closed phase, by its place. Raises RunError where they are gone."""
-        found = self._kept("heard", place)
-        if found is None:
-            raise RunError(f"{self._letters} lacks what was answered in the attempt {self._present().name}: restore it")
-        return found
+    def answers(self, place: int) -> Iterator[bytes]:
+        """What was accepted in a closed phase, by its place. Raises RunError where it is gone or cut short."""
+        path = self._heard(place)
+        try:
+            with open(path, "rb") as file:
+                while header := file.read(_LENGTH.size):
+                    length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else -1
+                    message = file.read(max(length, 0))
+                    if len(message) != length:
+                        raise RunError(f"{path} is cut short: restore it, the attempt cannot go on without it")
+                    yield message
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
 
     def send(self, place: int, messages: Mapping[int, bytes]) -> dict[int, bytes]:
         """What clients are sent in the phase at this place: these messages, or those that it was begun with."""
-        known = self._kept("sent", place)
-        if known is None:
-            self._keep("sent", place, messages)
+        path = self._letters / f"sent-{place:03d}.letter"
+        if not path.exists():
+            write_atomic(path, to_bytes(Reply(messages)), private=True)
             return dict(messages)
-        return known
+        try:
+            letter = from_bytes(path.read_bytes())
+        except (OSError, LetterError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from None
+        if not isinstance(letter, Reply):
+            raise RunError(f"{path} is damaged: restore it")
+        return dict(letter.answers)
 
     def ask(self, digest: str) -> None:
         """Note what decryptors are about to be asked to open."""
@@ -169,21 +202,9 @@ class Journal:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise RunError(f"{self._path} is damaged: the run cannot go on without it") from None
 
-    def _keep(self, what: str, place: int, messages: Mapping[int, bytes]) -> None:
-        write_atomic(self._letters / f"{what}-{place:03d}.letter", to_bytes(Reply(messages)), private=True)
-
-    def _kept(self, what: str, place: int) -> dict[int, bytes] | None:
-        path = self._letters / f"{what}-{place:03d}.letter"
-        if not path.exists():
-            return None
-        try:
-            letter = from_bytes(path.read_bytes())
-        except (OSError, LetterError) as error:
-            raise RunError(f"{path} cannot be read: {error}") from None
-        if not isinstance(letter, Reply):
-            raise RunError(f"{path} is damaged: restore it")
-        return dict(letter.answers)
+    def _heard(self, place: int) -> Path:
+        return self._letters / f"heard-{place:03d}.answers"
 
     def _drop_letters(self) -> None:
-        for old in self._letters.glob("*.letter"):
+        for old in (*self._letters.glob("*.letter"), *self._letters.glob("*.answers")):
             old.unlink()

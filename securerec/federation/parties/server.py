@@ -204,11 +204,13 @@ class ServerRun:
         sent_table: Table | None,
     ) -> Played:  # fmt: skip
         ask = Ask(attempt.release, attempt.round_number, attempt.number, opened, sent_table)
+        # who has answered before a crash takes part, there or not
+        cohort = {*roll.clients, *(n for phase in attempt.phases if phase.role == "client" for n in phase.heard)}
         with Spool(self.folder.path) as spool:
             try:
                 server_round = self._servers[attempt.release].open_round(
                     protocol_round(attempt.round_number, attempt.number), context=table_digest(table, basis),
-                    min_survivors=self._promises[attempt.release].min_survivors, cohort=roll.clients.keys(),
+                    min_survivors=self._promises[attempt.release].min_survivors, cohort=cohort,
                     spool=spool, secret=attempt.secret,
                 )  # fmt: skip
             except ProtocolError as refusal:

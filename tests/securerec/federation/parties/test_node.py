@@ -11,9 +11,8 @@ import pytest
 
 from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
-from securerec.federation import results
-from securerec.federation.folder import read_arrays
 from securerec.federation.parties.silo import own_keys
+from securerec.federation.pool import DevicePool
 from securerec.federation.run import Run
 from securerec.federation.step import stepped
 from securerec.training.draws import client_keys
@@ -31,7 +30,7 @@ def settings(protocol: str = "plain", **sections: dict[str, Any]) -> Config:
     values: dict[str, Any] = {"seed": 7, "data": {"dataset": "toy", "sampled_negatives": 15}}
     values["training"] = {"rounds": 2}
     values["protocol"] = {"protocol": protocol}
-    values["evaluation"] = {"keep": "last"}
+    values["evaluation"] = {"keep": "last", "published": False}
     if sections.get("training", {}).get("model", "auto") == "auto":
         values["start"] = {"segments": (1, 1)}
     return make_config(values | sections).resolved(24, 50)
@@ -63,9 +62,9 @@ def trained(small: SmallFederation, *, restarting: bool = False) -> np.ndarray:
 
 def in_one_process(path: Path, config: Config, dataset: Dataset) -> tuple[Run, np.ndarray]:
     run = Run.create(path, config, dataset)
-    results.execute(run, 1, lambda progress: None)
-    arrays, _ = read_arrays(path / "model.safetensors")
-    return run, arrays["item_table"]
+    with DevicePool(1) as pool:
+        finished = run.play(run.tracks(pool), lambda progress: None)
+    return run, finished.states["clean"].table
 
 
 CASES: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,17 +11,19 @@ import pytest
 
 from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
+from securerec.errors import PrivacyError, RunError
 from securerec.experiments.chaos.local import LocalFederation, enrol_locally
 from securerec.federation import folder, results
 from securerec.federation.parties import journal, server
-from securerec.federation.parties.attempt import Deadlines
-from securerec.federation.parties.exchange import LocalExchange
+from securerec.federation.parties.attempt import Deadlines, Roll
+from securerec.federation.parties.exchange import Fault, Faults, LocalExchange
 from securerec.federation.parties.letters import Present
 from securerec.federation.parties.server import ServerRun
 from securerec.federation.run import Run
 from securerec.federation.stored import read_arrays
 from securerec.files import write_atomic
 from securerec.privacy import ledger
+from securerec.privacy.accounting import central_epsilon
 
 MEMORY = Path("/dev/shm")
 
@@ -124,3 +128,88 @@ def test_a_server_killed_at_any_instant_goes_on_to_the_same_model_and_spends_not
     assert [event.label for event in run.folder.ledger.events()] == [
         "popularity", "segments", "segments 2", "round 1", "round 2"
     ]  # fmt: skip
+
+
+def gone(*addresses: str) -> Faults:
+    """Parties to whom no letter gets through."""
+    return lambda address, letter: Fault("cut") if address in addresses else None
+
+
+def test_a_round_opens_the_sum_of_who_is_left(tmp_path: Path, toy: Dataset) -> None:
+    config = settings("ckks-committee", training={"rounds": 1}, privacy={"privacy": False, "surviving": 0.6})
+    parties = local(tmp_path, config, toy)
+    run = server_of(parties, LocalExchange(parties.start, faults=gone("node-02", "decryptor-1", "decryptor-6")))
+    run.play()
+    assert {line["survivors"] for line in run.lines()} == {18}
+    assert all(line["absent"] == list(parties.nodes["node-02"]) for line in run.lines())
+
+
+def test_an_attempt_that_fails_stays_spent_and_the_next_one_costs_again(tmp_path: Path, toy: Dataset) -> None:
+    config = settings("plain", training={"rounds": 1}, privacy={"epsilon": 8.0, "surviving": 0.6, "spare_attempts": 1})
+    parties = local(tmp_path, config, toy)
+    lost = [0]
+
+    def fault(address: str, letter: bytes) -> Fault | None:
+        lost[0] += address in ("node-01", "node-02")
+        return Fault("cut") if address in ("node-01", "node-02") and lost[0] <= 2 else None
+
+    run = server_of(parties, LocalExchange(parties.start, faults=fault))
+    run.play()
+    labels = [event.label for event in run.folder.ledger.events()]
+    assert labels == ["popularity", "popularity, attempt 2", "segments", "segments 2", "round 1"]
+    assert [line["outcome"] for line in run.lines()] == ["given up", *["opened"] * 4]
+    assert "12 uploads arrived" in run.lines()[0]["reason"]
+    assert central_epsilon(run.folder.ledger.events(), delta=1e-5).epsilon <= 8.0 * (1 + 1e-9)
+
+
+def test_without_a_spare_attempt_the_run_ends_and_says_why(tmp_path: Path, toy: Dataset) -> None:
+    config = settings("plain", privacy={"epsilon": 8.0, "surviving": 0.6})
+    parties = local(tmp_path, config, toy)
+    exchange = LocalExchange(parties.start, faults=gone("node-01", "node-02"))
+    for _ in range(2):
+        with pytest.raises(PrivacyError, match="popularity was given up.*spare_attempts.*12 uploads arrived"):
+            server_of(parties, exchange).play()
+    assert [event.label for event in server_of(parties, exchange).folder.ledger.events()] == ["popularity"]
+
+
+def test_nothing_is_spent_where_too_few_are_there(tmp_path: Path, toy: Dataset) -> None:
+    parties = local(tmp_path, settings("plain"), toy)
+    some = {address: make for address, make in parties.start.items() if address != "node-01"}
+    run = server_of(parties, LocalExchange(some))
+    with pytest.raises(RunError, match="18 of 24 clients .* start the others"):
+        run.play()
+    assert run.folder.ledger.events() == ()
+
+
+def test_whoever_holds_another_setup_or_speaks_for_others_is_not_let_in() -> None:
+    def called(**presents: Present) -> Roll:
+        return Roll.called(
+            presents, release="round", setup=b"s" * 32, version="1", clients=range(4), decryptors=range(2)
+        )
+
+    right = {"round": b"s" * 32}
+    roll = called(
+        a=Present("node", (0, 1), "1", right), b=Present("node", (1, 2), "1", right),
+        c=Present("node", (9,), "1", right), d=Present("node", (3,), "2", right),
+        e=Present("node", (3,), "1", {"round": b"x" * 32}), f=Present("decryptor", (1,), "1", right),
+    )  # fmt: skip
+    assert roll.clients == {0: "a", 1: "a"} and roll.decryptors == {1: "f"}
+    assert len(roll.complaints) == 4
+
+
+def test_the_server_s_process_holds_no_code_that_opens_an_upload_and_no_torch() -> None:
+    program = """
+import sys
+import securerec.federation.parties.server
+from protocols.registry import PROTOCOLS, load
+for each in PROTOCOLS.values():
+    load(each.server)
+    for other in (each.client, each.decryptor):
+        module = other.partition(":")[0] if other else ""
+        assert module in ("", "protocols.plain") or module not in sys.modules, module
+for name in ("protocols.committee.boxes", "protocols.committee.member", "protocols.ckks.decryption",
+             "securerec.federation.parties.node", "securerec.federation.parties.member", "securerec.device",
+             "torch", "opacus", "tenseal", "sklearn", "matplotlib", "flwr"):
+    assert name not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

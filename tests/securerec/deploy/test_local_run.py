@@ -1,0 +1,63 @@
+"""The parties of a federation's folder, in one process: what the files that `deploy init` writes allow and refuse."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from securerec.config import make_config
+from securerec.data.dataset import Dataset
+from securerec.deploy.enrol import Wanted, enrol
+from securerec.deploy.layout import Layout, Public, read_identity
+from securerec.deploy.metrics import Metrics
+from securerec.deploy.roles import make_party
+from securerec.deploy.watching import METRICS, observer, teller
+from securerec.device.policy import Policy
+from securerec.errors import PrivacyError
+from securerec.federation.parties.attempt import Deadlines
+from securerec.federation.parties.exchange import LocalExchange
+from securerec.federation.parties.server import ServerRun
+
+SOON = Deadlines(first=60, later=60, settle=0.0, gather=0.0)
+
+
+def run_of(layout: Layout, metrics: Metrics) -> ServerRun:
+    public = layout.open_public()
+    starts = {
+        folder.name: partial(make_party, folder, public, Policy.read(folder / "policy.toml"))
+        for folder in (*layout.nodes(), *layout.decryptors())
+    }
+    return ServerRun(
+        layout.server / "run", public.federation(), read_identity(layout.server / "identity.key"),
+        LocalExchange(starts), deadlines=SOON, observe=observer(metrics), tell=teller(metrics),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def layout(tmp_path: Path, toy: Dataset) -> Layout:
+    values = {"training": {"rounds": 1}}
+    config = make_config(values).resolved(toy.interactions.n_users, toy.interactions.n_items)
+    return enrol(tmp_path / "f", toy, Wanted(config, devices=3, decryptors=3, address="127.0.0.1:9392"))
+
+
+def test_the_written_policies_allow_the_whole_run_with_noise_of_the_operating_systems(layout: Layout) -> None:
+    metrics = Metrics(METRICS)
+    run_of(layout, metrics).play()
+    assert 'securerec_attempts_total{outcome="opened"} 3' in metrics.text()
+    assert "securerec_round 1\n" in metrics.text()
+    assert not Public.open(layout.public).start.test_mode
+
+
+@pytest.mark.parametrize("change", [{"min_cohort": 1000}, {"max_epsilon": 0.1}, {"protocols": ("pairwise",)}])
+def test_a_node_whose_owner_allows_less_answers_nothing_and_its_devices_are_in_no_sum(
+    layout: Layout, change: dict[str, object]
+) -> None:
+    path = layout.node(2) / "policy.toml"
+    replace(Policy.read(path), **change).write(path)  # type: ignore[arg-type]
+    metrics = Metrics(METRICS)
+    with pytest.raises(PrivacyError, match="given up"):
+        run_of(layout, metrics).play()
+    assert 'securerec_attempts_total{outcome="given up"} 1' in metrics.text()
+    assert not (layout.node(2) / "ledger.jsonl").exists()
+    assert (layout.node(0) / "ledger.jsonl").exists()
