@@ -185,6 +185,19 @@ def down_command(folder: Folder) -> None:
     typer.echo(f"{down(layout)} processes ended")
 
 
+@app.command("rotate")
+def rotate_command(
+    folder: Folder,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="node-07, decryptor-2, server, tls, operator.")],
+) -> None:
+    """Give parties new keys and sign `public/` anew; needs `enrolment/`. Hand everybody the new `public/`."""
+    from securerec.deploy.layout import Layout
+    from securerec.deploy.rotate import rotate
+
+    rotate(Layout(folder), names)
+    typer.echo(f"rotated {', '.join(names)}: hand everybody the new {folder / 'public'}")
+
+
 @app.command("timeline")
 def timeline_command(
     folder: Folder,

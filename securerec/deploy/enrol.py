@@ -149,10 +149,8 @@ def _write(layout: Layout, dataset: Dataset, wanted: Wanted, cohort: int, config
 
     write_secret(layout.enrolment / "enrolment.key", enrolment.to_bytes())
     write_secret(layout.enrolment / "ca.key", authority.key)
-    operator = secrets.token_bytes(OPERATOR_BYTES)
     write_tls(layout, new_server_certificate(authority, dict.fromkeys((host, *wanted.hosts))))
-    write_secret(layout.superlink / "operator.key", operator)
-    write_secret(layout.server / "operator.key", operator)
+    new_operator(layout)
     write_secret(layout.server / "identity.key", server.to_bytes())
     policy = policy_of(federation, server)
     for number, identity in enumerate(holders):
@@ -215,6 +213,13 @@ def write_tls(layout: Layout, signed: Signed) -> None:
     """The SuperLink's certificate and key."""
     write_secret(layout.superlink / "tls.key", signed.key)
     write_atomic(layout.superlink / "tls.crt", signed.certificate)
+
+
+def new_operator(layout: Layout) -> None:
+    """The secret that the server and the SuperLink share, and nobody else."""
+    secret = secrets.token_bytes(OPERATOR_BYTES)
+    for folder in (layout.superlink, layout.server):
+        write_secret(folder / "operator.key", secret)
 
 
 def policy_of(federation: Federation, server: Identity) -> Policy:

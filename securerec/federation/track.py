@@ -21,6 +21,7 @@ from securerec.training.stored_updates import StoredUpdates, UpdateStore
 from securerec.training.trainers import StreamingTrainer, Trainer
 from securerec.training.updates import IntegerSum, Table, Updates
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
     """The round whose model is kept, such that it can be trained once more: what was broadcast, what came of it.

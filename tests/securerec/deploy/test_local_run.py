@@ -1,7 +1,7 @@
 """The parties of a federation's folder, in one process: what the files that `deploy init` writes allow and refuse."""
 
+import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,29 +9,14 @@ import pytest
 from securerec.config import make_config
 from securerec.data.dataset import Dataset
 from securerec.deploy.enrol import Wanted, enrol
-from securerec.deploy.layout import Layout, Public, read_identity
+from securerec.deploy.layout import Layout, Public
 from securerec.deploy.metrics import Metrics
-from securerec.deploy.roles import make_party
-from securerec.deploy.watching import METRICS, observer, teller
+from securerec.deploy.watching import METRICS
 from securerec.device.policy import Policy
 from securerec.errors import PrivacyError
-from securerec.federation.parties.attempt import Deadlines
-from securerec.federation.parties.exchange import LocalExchange
-from securerec.federation.parties.server import ServerRun
 
-SOON = Deadlines(first=60, later=60, settle=0.0, gather=0.0)
-
-
-def run_of(layout: Layout, metrics: Metrics) -> ServerRun:
-    public = layout.open_public()
-    starts = {
-        folder.name: partial(make_party, folder, public, Policy.read(folder / "policy.toml"))
-        for folder in (*layout.nodes(), *layout.decryptors())
-    }
-    return ServerRun(
-        layout.server / "run", public.federation(), read_identity(layout.server / "identity.key"),
-        LocalExchange(starts), deadlines=SOON, observe=observer(metrics), tell=teller(metrics),
-    )  # fmt: skip
+sys.path.insert(0, str(Path(__file__).parent))
+from local_run import run_of  # noqa: E402
 
 
 @pytest.fixture
