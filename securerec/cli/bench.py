@@ -70,7 +70,7 @@ def round_command(
     json_file: JsonFile = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    """Time whole secure rounds by phase: draw, train, privatise, encrypt, add, open, evaluate.
+    """Time whole secure rounds by phase: train (draws included), privatise, encrypt, add, open, evaluate.
 
     Takes the settings of `securerec run` that a round depends on. Medians over the counted rounds.
     """

@@ -107,10 +107,9 @@ def up_command(
     choose_port(layout)
     from securerec.deploy.following import follow
 
-    started = False
+    started, children = False, {}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        children = {}
         for name in names_of(layout):
             options = ["--metrics-port", str(metrics_port)] if name == "server" else []
             children[name] = start(layout, name, *options)
@@ -125,6 +124,8 @@ def up_command(
     finally:
         if not (detach and started):
             down(layout)
+            for child in children.values():
+                child.wait()
     if code:
         raise typer.Exit(code)
 

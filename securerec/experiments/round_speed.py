@@ -1,4 +1,4 @@
-"""Whole secure rounds, timed by phase: draw, train, privatise, encrypt, add, open, evaluate."""
+"""Whole secure rounds, timed by phase: train (draws included), privatise, encrypt, add, open, evaluate."""
 
 import statistics
 import tempfile
@@ -10,7 +10,7 @@ from securerec.data.dataset import Dataset
 from securerec.federation.pool import DevicePool
 from securerec.federation.run import Run
 
-PHASES = ("draw", "train", "privatise", "encrypt", "add", "open", "step", "evaluate")
+PHASES = ("train", "privatise", "encrypt", "add", "open", "step", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)

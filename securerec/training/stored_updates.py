@@ -7,6 +7,7 @@ import errno
 import os
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -93,9 +94,13 @@ class UpdateStore:
         self._counts, self._at = np.zeros(n_clients, np.int64), np.zeros(n_clients, np.int64)
         self._lock = threading.Lock()
         try:
-            self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=".changes.", suffix=".tmp", buffering=_BUFFER)  # noqa: SIM115
+            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115
+                dir=folder, prefix=".changes.", suffix=".tmp", buffering=_BUFFER, delete=False
+            )
         except OSError as error:
             raise self._refusal(error) from None
+        # who deletes the whole folder in the meantime has done it already
+        weakref.finalize(self._file, Path(self._file.name).unlink, missing_ok=True)
 
     def __call__(self, first: int, update: CohortUpdate) -> None:
         """Changes of consecutive clients, the first of which has the number `first`. Raises RunError for a full

@@ -47,7 +47,7 @@ def test_run_prints_json_last_with_every_promised_figure(tmp_path: Path, toy: Da
     assert privacy <= set(figures["privacy"])
     assert figures["privacy"]["noise_source"] == "operating system"
     assert 7.9 < figures["privacy"]["central_epsilon"] <= 8.0
-    assert {"total", "draw", "train", "privatise", "encrypt", "add", "open", "evaluate"} <= set(figures["seconds"])
+    assert {"total", "train", "privatise", "encrypt", "add", "open", "evaluate"} <= set(figures["seconds"])
     assert figures["protocol"] == "ckks-committee" and all(each["bytes"] > 0 for each in figures["uploads"])
     assert "central epsilon" in done.stderr and "HR@10 / NDCG@10 on test" in done.stderr
 
@@ -100,7 +100,7 @@ def test_a_file_sets_what_flags_do_not(tmp_path: Path, toy: Dataset, securerec: 
         (("--rounds", "x"), 2, "Invalid value for '--rounds'"),
         (("--pairs", "10"), 4, "start.pairs goes only with --no-privacy"),
         (("--pairs", "x"), 2, "Invalid value for '--pairs'"),
-        (("--episilon", "3"), 2, "No such option: --episilon"),
+        (("--episilon", "3"), 2, "--episilon"),
         (("--out", "/proc/nothing/run"), 5, "/proc/nothing/run cannot be made"),
     ],
 )
@@ -216,7 +216,7 @@ def test_doctor_finds_a_working_installation(securerec: Securerec) -> None:
 
 def test_bench_round_times_every_phase(toy: Dataset, securerec: Securerec) -> None:
     figures = json.loads(securerec("bench", "round", *TOY, "--counted", "1", "--json", "-").stdout)
-    assert set(figures["phases"]) == {"draw", "train", "privatise", "encrypt", "add", "open", "step", "evaluate"}
+    assert set(figures["phases"]) == {"train", "privatise", "encrypt", "add", "open", "step", "evaluate"}
     assert all(seconds > 0 for seconds in figures["phases"].values())
     assert figures["total_s"] == pytest.approx(sum(figures["phases"].values()))
 
