@@ -130,6 +130,11 @@ def up_command(
         raise typer.Exit(code)
 
 
+# with_settings makes them what the command line can read; named here, they stand first in the help
+app.command("init")(init_command)
+app.command("up")(up_command)
+
+
 @app.command("status")
 def status_command(folder: Folder, json_file: JsonFile = None) -> None:
     """Which processes run, and how far the run is."""
@@ -309,7 +314,3 @@ def _say_and_raise(error: Exception) -> None:
     said = str(error) if known else type(error).__name__
     logging.getLogger("securerec.deploy").error("ended", extra={"fields": {"because": said}})
     raise error
-
-
-app.command("init")(init_command)
-app.command("up")(up_command)
