@@ -63,17 +63,17 @@ def flower(setting: Setting) -> Cost:
     Agreeing on keys, sharing them and moving messages are left out, and nobody drops out. Quantisation is set so that
     whole numbers stay as they are. Raises ImportError where `flwr` is not installed.
     """
-    from flwr.common import bytes_to_ndarray, ndarray_to_bytes  # type: ignore[import-not-found]
-    from flwr.common.secure_aggregation.ndarrays_arithmetic import (  # type: ignore[import-not-found]
+    from flwr.common import bytes_to_ndarray, ndarray_to_bytes
+    from flwr.common.secure_aggregation.ndarrays_arithmetic import (
         parameters_addition,
         parameters_mod,
         parameters_subtraction,
     )
-    from flwr.common.secure_aggregation.quantization import (  # type: ignore[import-not-found]
+    from flwr.common.secure_aggregation.quantization import (
         dequantize,
         quantize,
     )
-    from flwr.common.secure_aggregation.secaggplus_utils import (  # type: ignore[import-not-found]
+    from flwr.common.secure_aggregation.secaggplus_utils import (
         pseudo_rand_gen,
     )
 

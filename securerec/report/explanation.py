@@ -65,7 +65,8 @@ def explained(
 ) -> Explanation:  # fmt: skip
     """The score of one item for one user, by the share of its own view that the device uses.
 
-    segments: the run's setting, by which the item table's columns are named; numbers where there is none. Raises RunError when a score is not finite.
+    segments: the run's setting, by which the item table's columns are named; numbers where there is none. Raises
+    RunError when a score is not finite.
     """
     scores = _scores(devices, user, own_share)
     if is_linear(devices):
