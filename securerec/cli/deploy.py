@@ -52,6 +52,7 @@ def init_command(
     _init(folder, devices, decryptors, address, host, config, settings)
     console = Console()
     console.print(Text(f"Federation: {folder.resolve()}"), soft_wrap=True)
+    _warn_of_a_small_committee(folder, console)
     console.print(Text(f"Start it here with: securerec deploy up {folder}"), soft_wrap=True)
     console.print(Text(f"Samples for machines of their own: {folder / 'samples'}"), soft_wrap=True)
 
@@ -76,6 +77,23 @@ def _init(
     write_samples(layout)
 
 
+def _warn_of_a_small_committee(folder: Path, console: Console) -> None:
+    from securerec.deploy.enrol import committee
+    from securerec.deploy.layout import Layout
+
+    members = Layout(folder).open_public().start.members
+    threshold, tolerated = committee(members) if members else (0, 1)
+    if not tolerated:
+        console.print(
+            Text(
+                f"A committee of {members} tolerates no member that sides with the server: {threshold} open a sum, and "
+                "one of them together with the server may open more. Take --decryptors 4 or more.",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
+
+
 @with_settings
 def up_command(
     folder: Folder = Path("federation"),
@@ -89,10 +107,11 @@ def up_command(
 ) -> None:
     """Start every process of a federation on this machine, TLS and node authentication on, and follow the run.
 
-    Ctrl-C ends all of them; `securerec deploy up DIR` goes on where the run was.
+    Refused while one of them runs. Ctrl-C ends all that it started; `securerec deploy up DIR` goes on where the run
+    was.
     """
     from securerec.deploy.layout import Layout
-    from securerec.deploy.processes import choose_port, down, names_of, start
+    from securerec.deploy.processes import choose_port, end_children, names_of, refuse_if_any_runs, start
 
     console = Console()
     if not (folder / "public").is_dir():
@@ -100,10 +119,12 @@ def up_command(
             raise RunError(f"{folder} is no federation: `securerec deploy init` makes one, or say --local")
         console.print(Text(f"Making {folder.resolve()}"), soft_wrap=True)
         _init(folder, devices, decryptors, LOCAL, None, config, settings)
+        _warn_of_a_small_committee(folder, console)
     elif settings:
         raise ConfigError(f"{folder} has its settings already: leave them out, or choose another folder")
     layout = Layout(folder)
     public = layout.open_public()
+    refuse_if_any_runs(layout)
     choose_port(layout)
     from securerec.deploy.following import follow
 
@@ -123,9 +144,7 @@ def up_command(
         console.print("Stopped.")
     finally:
         if not (detach and started):
-            down(layout)
-            for child in children.values():
-                child.wait()
+            end_children(children)
     if code:
         raise typer.Exit(code)
 
@@ -145,7 +164,7 @@ def status_command(folder: Folder, json_file: JsonFile = None) -> None:
     layout = Layout(folder)
     progress = progress_of(layout, layout.open_public())
     found = processes(layout)
-    table = Table(title=progress.sentence())
+    table = Table(title=Text(progress.sentence()))
     table.add_column("process")
     table.add_column("runs")
     table.add_column("last event")
@@ -153,7 +172,8 @@ def status_command(folder: Folder, json_file: JsonFile = None) -> None:
     for process in found:
         last = progress.last_event(process)
         lines[process.name] = {"process": process.number, "last": last}
-        table.add_row(process.name, "-" if process.number is None else f"yes ({process.number})", last)
+        runs = "-" if process.number is None else f"yes ({process.number})"
+        table.add_row(process.name, runs, Text(last))
     emit({"run": progress.figures(), "processes": lines}, json_file, table)
 
 
@@ -173,8 +193,14 @@ def logs_command(
     wanted = process or known
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"there is no process {unknown[0]!r}: there are {', '.join(known)}")
-    found = [{"party": name} | line for name in wanted for line in read_log(logs_of(layout) / f"{name}.log")]
-    for line in sorted(found, key=lambda each: str(each["time"]))[-lines:]:
+    found = []
+    for name in wanted:
+        moment = ""
+        for line in read_log(logs_of(layout) / f"{name}.log"):
+            # what has no time of its own, such as a traceback, stays behind what it came after
+            moment = str(line.get("time") or moment)
+            found.append((moment, {"party": name} | line))
+    for _, line in sorted(found, key=lambda each: each[0])[-lines:]:
         head = f"{line.pop('time', '')} {line.pop('party')}: {line.pop('event', '')}"
         rest = {key: value for key, value in line.items() if key not in ("level", "logger")}
         typer.echo(head + (f"  {' '.join(f'{key}={value}' for key, value in rest.items())}" if rest else ""))
@@ -231,16 +257,10 @@ def superlink_command(
 ) -> None:
     """Run the SuperLink: it relays letters, and holds no key of a sum."""
     from securerec.deploy.logs import log_as
-    from securerec.deploy.processes import mark_alive
     from securerec.deploy.roles import run_superlink
 
-    alive = mark_alive()
     log_as(own.name)
-    try:
-        run_superlink(own, public, host=host)
-    finally:
-        if alive is not None:
-            alive.close()
+    run_superlink(own, public, host=host)
 
 
 @app.command("party")
@@ -251,10 +271,8 @@ def party_command(
 ) -> None:
     """Run a node or a decryptor from its own folder."""
     from securerec.deploy.logs import log_as
-    from securerec.deploy.processes import mark_alive
     from securerec.deploy.roles import run_party
 
-    alive = mark_alive()
     log_as(own.name)
     # at whatever instant: what must outlive the process is on disk before an answer leaves
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -264,9 +282,6 @@ def party_command(
         return
     except Exception as error:
         _say_and_raise(error)
-    finally:
-        if alive is not None:
-            alive.close()
 
 
 @app.command("server")
@@ -284,11 +299,9 @@ def server_command(
 ) -> None:
     """Play the federation's run, from where it is."""
     from securerec.deploy.logs import log_as
-    from securerec.deploy.processes import mark_alive
     from securerec.deploy.roles import run_server
     from securerec.federation.parties.attempt import Deadlines
 
-    alive = mark_alive()
     log_as(own.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -300,9 +313,6 @@ def server_command(
         raise typer.Exit(130) from None
     except Exception as error:
         _say_and_raise(error)
-    finally:
-        if alive is not None:
-            alive.close()
 
 
 def _say_and_raise(error: Exception) -> None:

@@ -15,7 +15,7 @@ from securerec.cli.output import JsonFile, emit
 from securerec.cli.recommend import item_figures
 from securerec.data.arrival_files import read_history
 from securerec.data.interactions import Interactions
-from securerec.deploy.layout import Public, node_identities
+from securerec.deploy.layout import Public, is_node, node_identities
 from securerec.device.folder import LEDGER, POLICY, STORE, STORE_KEY, open_store
 from securerec.device.ledger import DAY, DeviceLedger, as_json
 from securerec.device.policy import Policy
@@ -52,10 +52,10 @@ def ledger_command(folder: Folder, json_file: JsonFile = None) -> None:
     One line for each letter that was answered. Epsilons are of everything up to that line: central, against whoever
     sees the opened sums, and local, against whoever could open this device's own uploads.
     """
-    policy, ledger = Policy.read(folder / POLICY), _ledger(folder)
+    policy, ledger = _policy(folder), DeviceLedger(folder / LEDGER)
     lines = ledger.sent()
     title = f"What has left {folder.name}: {len(lines)} letters" if lines else f"Nothing has left {folder.name} yet"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for column in ("when (UTC)", "release", "round", "attempt", "devices", "bytes", "summed with", "by", "server"):
         table.add_column(column, justify="right" if column in ("round", "attempt", "devices", "bytes") else "left")
     table.add_column("central epsilon", justify="right")
@@ -88,7 +88,7 @@ def ledger_command(folder: Folder, json_file: JsonFile = None) -> None:
 @app.command("policy")
 def policy_command(folder: Folder, json_file: JsonFile = None) -> None:
     """Show what the device's owner allows. To change it, edit policy.toml in the folder and start the device again."""
-    policy = Policy.read(folder / POLICY)
+    policy = _policy(folder)
     rows = {
         "federations enrolled by": policy.enrolment,
         "servers": ", ".join(policy.servers) or "none",
@@ -100,7 +100,7 @@ def policy_command(folder: Folder, json_file: JsonFile = None) -> None:
         "at a delta of": f"{policy.delta:g}",
         "noise from a seed": "allowed: simulation only" if policy.reproducible_noise else "refused",
     }
-    table = Table("allowed", "", title=f"Policy of {folder.name}", title_justify="left")
+    table = Table("allowed", "", title=Text(f"Policy of {folder.name}"), title_justify="left")
     for name, value in rows.items():
         table.add_row(name, Text(value, overflow="fold"))
     figures = {
@@ -182,11 +182,13 @@ def recommend_command(
 
 
 def _public(folder: Path, public: Path | None) -> Public:
-    return Public.open(public or folder.absolute().parent / "public", pinned=Policy.read(folder / POLICY).pinned)
+    return Public.open(public or folder.absolute().parent / "public", pinned=_policy(folder).pinned)
 
 
-def _ledger(folder: Path) -> DeviceLedger:
-    return DeviceLedger(folder / LEDGER)
+def _policy(folder: Path) -> Policy:
+    if folder.is_dir() and not is_node(folder):
+        raise ConfigError(f"{folder} is no device: nobody's identities are in it")
+    return Policy.read(folder / POLICY)
 
 
 def _new_store(folder: Path) -> Store:

@@ -37,6 +37,7 @@ from securerec.deploy.certificates import (
 from securerec.deploy.layout import (
     FORMAT,
     LABEL,
+    OPERATOR_BYTES,
     Layout,
     Start,
     catalogue_bytes,
@@ -49,14 +50,13 @@ from securerec.device.records import OwnInteractions, write_interactions
 from securerec.device.store import KeyFile, Store
 from securerec.errors import ConfigError, RunError
 from securerec.federation.identity import Beginnings, fingerprint
+from securerec.federation.parties.member import begin_records
 from securerec.federation.parties.public import Federation
 from securerec.federation.promise import planned
 from securerec.files import write_atomic
 from securerec.models.head import public_features
 from securerec.privacy.accounting import central_epsilon
 from securerec.privacy.events import Event, Unprotected
-
-OPERATOR_BYTES = 32
 
 MARGIN = 1 + 1e-6
 """A policy's epsilon above what the run plans, for the last digits of an accountant."""
@@ -155,10 +155,11 @@ def _write(layout: Layout, dataset: Dataset, wanted: Wanted, cohort: int, config
     policy = policy_of(federation, server)
     for number, identity in enumerate(holders):
         folder = layout.decryptor(number)
-        policy.write(folder / "policy.toml")
+        policy.write(folder / "policy.toml", decryptor=True)
         write_secret(folder / "identity.key", identity.to_bytes())
         write_secret(folder / "node.key", key_to_pem(node_keys[folder.name]))
         (folder / "answered").mkdir(mode=0o700)
+        begin_records(folder / "answered", federation.setups)
     for number, share in enumerate(shares):
         folder = layout.node(number)
         own = beginnings if config.seed is not None else Beginnings.of(None)

@@ -103,8 +103,9 @@ def follow(
     tail = _Tail(log, log.stat().st_size if log.exists() else 0)
     known = progress_of(layout, public)
     columns = (TextColumn("{task.completed:>3.0f}/{task.total:.0f}"), BarColumn(bar_width=12))
+    state = TextColumn("{task.fields[state]}", markup=False)
     gone: set[str] = set()
-    with Progress(*columns, TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=console) as bar:
+    with Progress(*columns, state, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("releases", total=known.releases, completed=len(known.opened), state="starting")
         while True:
             ended = children["server"].poll()

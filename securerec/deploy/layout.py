@@ -37,6 +37,7 @@ from securerec.models.head import public_features
 
 FORMAT = 1
 LABEL = "federation start"
+OPERATOR_BYTES = 32
 _MOST_BYTES = 1 << 30
 _NODE = re.compile(r"node-(\d+)")
 _DECRYPTOR = re.compile(r"decryptor-(\d+)")
@@ -240,6 +241,16 @@ def write_secret(path: Path, data: bytes) -> None:
     write_atomic(path, data, private=True)
 
 
+def read_secret(path: Path, size: int | None = None) -> bytes:
+    """What `write_secret` wrote. size: in bytes, any if None. Raises RunError for a file that is missing, of another
+    size, or that others may read.
+    """
+    data = _read(path, size)
+    if path.stat().st_mode & 0o077:
+        raise RunError(f"{path} can be read by others: chmod 600 {path}")
+    return data
+
+
 def write_superlink(public: Path, address: str) -> None:
     """Say where the SuperLink is."""
     write_atomic(public / "superlink.json", json.dumps({"address": address}).encode())
@@ -253,7 +264,7 @@ def setup_place(release: str) -> str:
 def read_identity(path: Path) -> Identity:
     """A party's private keys. Raises RunError."""
     try:
-        return Identity.from_bytes(_read(path))
+        return Identity.from_bytes(read_secret(path))
     except ProtocolError as error:
         raise RunError(f"{path}: {error}") from None
 
@@ -261,9 +272,14 @@ def read_identity(path: Path) -> Identity:
 def read_enrolment_key(path: Path) -> EnrolmentKey:
     """The enrolment key. Raises RunError."""
     try:
-        return EnrolmentKey(_read(path))
+        return EnrolmentKey(read_secret(path))
     except ProtocolError as error:
         raise RunError(f"{path}: {error}") from None
+
+
+def is_node(folder: Path) -> bool:
+    """Whether devices live in a party's folder; else it is a decryptor's."""
+    return (folder / "identities").is_dir()
 
 
 def node_identities(folder: Path) -> dict[int, Identity]:
@@ -320,5 +336,5 @@ def _read(path: Path, size: int | None = None) -> bytes:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     if size is not None and len(data) != size:
-        raise RunError(f"{path} has {len(data)} bytes, not {size}")
+        raise RunError(f"{path} has {len(data)} bytes, not {size}: restore it")
     return data

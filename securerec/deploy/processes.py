@@ -1,7 +1,7 @@
 """The processes of a federation on one machine: starting them, finding them again, ending them.
 
-A process holds a lock on `logs/NAME.lock` for as long as it lives, which its death releases however it dies, and has
-its number in that file: who is alive is never guessed from a number alone.
+A process is born with a lock on `logs/NAME.lock`, which its death releases however it dies, and its number stands in
+that file: who is alive is never guessed from a number alone.
 """
 
 import fcntl
@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from securerec.deploy.layout import Layout, Public, write_superlink
 from securerec.errors import RunError
@@ -53,18 +53,35 @@ def processes(layout: Layout) -> list[Process]:
 def start(layout: Layout, name: str, *options: str) -> "subprocess.Popen[bytes]":
     """Start a process in a session of its own, so that a Ctrl-C meant for its starter does not reach it.
 
-    Raises RunError where it runs already.
+    It is alive, to everybody who asks, from before it is there: it is born with its lock. Raises RunError where it runs
+    already.
     """
-    if _alive(layout, name) is not None:
-        raise RunError(f"{name} runs already: `securerec deploy down {layout.path}` ends it")
     logs = logs_of(layout)
     logs.mkdir(mode=0o700, exist_ok=True)
     command = [sys.executable, "-m", "securerec", "deploy", *command_of(layout, name), *options]
-    with open(logs / f"{name}.log", "ab") as log:
-        return subprocess.Popen(
+    with open(logs / f"{name}.lock", "a") as lock, open(logs / f"{name}.log", "ab") as log:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _runs_already(layout, name) from None
+        lock.truncate(0)
+        child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env={**os.environ, **ENV, "SECUREREC_PROCESS": str(logs / f"{name}.lock")},
+            env={**os.environ, **ENV}, pass_fds=(lock.fileno(),),
         )  # fmt: skip
+        lock.write(str(child.pid))
+    return child
+
+
+def refuse_if_any_runs(layout: Layout) -> None:
+    """Raises RunError where a process of the federation is alive on this machine."""
+    for process in processes(layout):
+        if process.number is not None:
+            raise _runs_already(layout, process.name)
+
+
+def _runs_already(layout: Layout, name: str) -> RunError:
+    return RunError(f"{name} runs already: `securerec deploy down {layout.path}` ends this federation's processes")
 
 
 def command_of(layout: Layout, name: str) -> list[str]:
@@ -73,28 +90,12 @@ def command_of(layout: Layout, name: str) -> list[str]:
     return [kind, str(layout.path / name), "--public", str(layout.public)]
 
 
-def mark_alive() -> IO[str] | None:
-    """Called by a process at its start: hold its lock until it ends. None where nobody asked for it."""
-    place = os.environ.get("SECUREREC_PROCESS")
-    if not place:
-        return None
-    file = open(place, "a+")  # noqa: SIM115 - held open for as long as the process lives
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(f"{Path(place).stem} runs already") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
 def _alive(layout: Layout, name: str) -> int | None:
     path = logs_of(layout) / f"{name}.lock"
     try:
         with path.open("r+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who looks is not what lives
             except BlockingIOError:
                 text = file.read()
                 return int(text) if text.isdigit() else None
@@ -125,6 +126,21 @@ def _end(layout: Layout, group: list[Process]) -> None:
         if number is not None:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+
+
+def end_children(children: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
+    """End what this process has started, and nothing else; the SuperLink last. They are gone when it returns."""
+    parties = [child for name, child in children.items() if name != "superlink"]
+    for group in (parties, [child for name, child in children.items() if name == "superlink"]):
+        for child in group:
+            child.terminate()
+        end = time.monotonic() + PATIENCE
+        for child in group:
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
 
 def choose_port(layout: Layout) -> None:

@@ -9,8 +9,9 @@ import threading
 import time
 from pathlib import Path
 
+from protocols.setup import Setup
 from securerec.deploy.certificates import key_from_pem, public_from_hex
-from securerec.deploy.layout import Public, node_identities, read_identity
+from securerec.deploy.layout import OPERATOR_BYTES, Public, is_node, node_identities, read_identity, read_secret
 from securerec.deploy.metrics import Metrics, serve_metrics
 from securerec.deploy.watching import METRICS, WatchedExchange, observer, teller
 from securerec.device.folder import open_store
@@ -19,12 +20,13 @@ from securerec.device.policy import Policy
 from securerec.device.store import StoreError, held
 from securerec.errors import RunError
 from securerec.federation.flower import pinned
+from securerec.federation.identity import TRAINING_KEY_BYTES
 from securerec.federation.parties.attempt import Deadlines
 from securerec.federation.parties.exchange import Party
 from securerec.federation.parties.member import Member
 from securerec.federation.parties.node import Node
 from securerec.federation.parties.server import ServerRun
-from securerec.privacy.randomness import NoiseKey
+from securerec.privacy.randomness import KEY_BYTES, NoiseKey
 
 _logger = logging.getLogger("securerec.deploy")
 
@@ -40,25 +42,32 @@ def run_superlink(folder: Path, public: Path, *, host: str | None = None) -> Non
     from securerec.federation.flower.superlink import run_superlink as serve
 
     named, _, port = Public.open(public).superlink().rpartition(":")
+    read_secret(folder / "tls.key")  # refused where others may read it; Flower reads it itself
     (folder / "flower").mkdir(mode=0o700, exist_ok=True)
     _logger.info("relaying", extra={"fields": {"port": int(port)}})
     serve(
         host=host or named.strip("[]"), port=int(port), certificate=folder / "tls.crt", key=folder / "tls.key",
-        ca=public / "ca.crt", operator=_secret(folder / "operator.key"), log_level="warning",
+        ca=public / "ca.crt", operator=read_secret(folder / "operator.key", OPERATOR_BYTES), log_level="warning",
     )  # fmt: skip
 
 
 def make_party(folder: Path, public: Public, policy: Policy) -> Party:
-    """The node or decryptor whose secrets lie in `folder`. Raises what their constructors raise."""
+    """The node or decryptor whose secrets lie in `folder`. Raises what their constructors raise, and PolicyRefused for
+    a server or protocol that a decryptor's policy does not name; a node looks at each broadcast.
+    """
     federation = public.federation()
-    if (folder / "identities").is_dir():
+    if is_node(folder):
+        training = read_secret(folder / "training.key", TRAINING_KEY_BYTES)
         return Node(
-            federation, node_identities(folder), noise_key=NoiseKey.from_bytes((folder / "noise.key").read_bytes()),
-            training_key=int.from_bytes((folder / "training.key").read_bytes(), "little"),
-            store=open_store(folder, _passphrase), policy=policy,
+            federation, node_identities(folder),
+            noise_key=NoiseKey.from_bytes(read_secret(folder / "noise.key", KEY_BYTES + 1)),
+            training_key=int.from_bytes(training, "little"), store=open_store(folder, _passphrase), policy=policy,
             ledger=DeviceLedger(folder / "ledger.jsonl"),
         )  # fmt: skip
-    return Member(federation, read_identity(folder / "identity.key"), folder / "answered")
+    for setup in map(Setup.from_bytes, federation.setups.values()):
+        policy.check_server(setup.verify(federation.enrolment).server.signing, setup.protocol, who="decryptor")
+    identity = read_identity(folder / "identity.key")
+    return Member(federation, identity, folder / "answered", min_cohort=policy.min_cohort)
 
 
 def _passphrase() -> str:
@@ -74,9 +83,9 @@ def run_party(folder: Path, public_path: Path, *, stop: threading.Event, poll: f
     from securerec.federation.flower.client_app import client_app
     from securerec.federation.flower.supernode import Link, serve
 
-    policy = Policy.read(folder / "policy.toml")
+    policy = Policy.read(folder / "policy.toml", decryptor=not is_node(folder))
     public = Public.open(public_path, pinned=policy.pinned)
-    key = key_from_pem(_read(folder / "node.key"), what=str(folder / "node.key"))
+    key = key_from_pem(read_secret(folder / "node.key"), what=str(folder / "node.key"))
     with held(folder):
         party = make_party(folder, public, policy)
         link = Link(public.superlink(), public.ca.read_bytes(), poll=poll, memory=folder / "flower" / "number")
@@ -103,7 +112,8 @@ def run_server(
     if metrics_port is not None:
         serving = serve_metrics(metrics, metrics_port)
         _logger.info("metrics", extra={"fields": {"address": f"http://127.0.0.1:{serving.server_port}/metrics"}})
-    operator = Operator(Link(public.superlink(), public.ca.read_bytes()), _secret(folder / "operator.key"))
+    secret = read_secret(folder / "operator.key", OPERATOR_BYTES)
+    operator = Operator(Link(public.superlink(), public.ca.read_bytes()), secret)
     enrolled = public.nodes()
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
     while True:
@@ -132,17 +142,3 @@ def _await(reachable: object, otherwise: str) -> None:
         if time.monotonic() > end:
             raise RunError(otherwise)
         time.sleep(0.2)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _secret(path: Path) -> bytes:
-    secret = _read(path)
-    if len(secret) != 32:
-        raise RunError(f"{path} has {len(secret)} bytes, not 32: restore it")
-    return secret

@@ -20,12 +20,14 @@ from securerec.deploy.layout import (
     node_identities,
     read_enrolment_key,
     read_identity,
+    read_secret,
     setup_place,
     write_secret,
 )
 from securerec.deploy.processes import names_of, processes
 from securerec.device.policy import Policy
 from securerec.errors import ConfigError, RunError
+from securerec.federation.parties.member import begin_records
 
 TLS, OPERATOR = "tls", "operator"
 
@@ -55,7 +57,7 @@ def _rotate_tls(layout: Layout) -> None:
     """For the same names, by the same authority."""
     old = x509.load_pem_x509_certificate((layout.superlink / "tls.crt").read_bytes())
     hosts = [str(each.value) for each in old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
-    authority = Signed((layout.public / "ca.crt").read_bytes(), (layout.enrolment / "ca.key").read_bytes())
+    authority = Signed((layout.public / "ca.crt").read_bytes(), read_secret(layout.enrolment / "ca.key"))
     write_tls(layout, new_server_certificate(authority, hosts))
 
 
@@ -95,6 +97,11 @@ def _rotate_parties(layout: Layout, names: Collection[str]) -> None:
     files["nodes.json"] = (json.dumps(described, indent=1) + "\n").encode()
     for path, identity in places.items():
         write_secret(path, identity.to_bytes())
+    for path in places:
+        if path.parent in layout.decryptors():
+            # no box was ever sealed to a new identity, so it has answered nothing
+            (path.parent / "answered").mkdir(mode=0o700, exist_ok=True)
+            begin_records(path.parent / "answered", federation.setups)
     for path, key in node_keys.items():
         write_secret(path, key_to_pem(key))
     committee = (public.start.members, public.start.threshold)
@@ -102,5 +109,5 @@ def _rotate_parties(layout: Layout, names: Collection[str]) -> None:
     if "server" in names:
         server = places[layout.server / "identity.key"].public.signing.hex()
         for folder in (*layout.nodes(), *layout.decryptors()):
-            path = folder / "policy.toml"
-            replace(Policy.read(path), servers=(server,)).write(path)
+            path, decryptor = folder / "policy.toml", folder in layout.decryptors()
+            replace(Policy.read(path, decryptor=decryptor), servers=(server,)).write(path, decryptor=decryptor)

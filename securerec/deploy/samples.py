@@ -1,5 +1,6 @@
 """Samples for parties on machines of their own: start commands, systemd units, a compose file."""
 
+import os
 import shlex
 
 from securerec.deploy.layout import Layout
@@ -17,7 +18,8 @@ def write_samples(layout: Layout) -> None:
     write_atomic(folder / "start-commands.txt", starts.encode())
     for name in names:
         write_atomic(folder / "systemd" / f"securerec-{name}.service", unit_of(name).encode())
-    write_atomic(folder / "compose.yaml", compose_of(names).encode())
+    compose = compose_of(names, layout.open_public().superlink(), f"{os.getuid()}:{os.getgid()}")
+    write_atomic(folder / "compose.yaml", compose.encode())
 
 
 def start_of(name: str, home: str = HOME) -> list[str]:
@@ -28,14 +30,16 @@ def start_of(name: str, home: str = HOME) -> list[str]:
 
 
 def unit_of(name: str) -> str:
-    """A systemd unit: no privileges, nothing of the machine but its own folder."""
+    """A systemd unit: a user of its own, to whom its folder belongs, no privileges, and of all that lies in `HOME` its
+    own folder and `public/` alone. Other files of the machine it sees as any user does, people's homes excepted.
+    """
     return f"""[Unit]
 Description=securerec {name}
 After=network-online.target
 Wants=network-online.target
 
 [Service]
-User=securerec
+User=securerec-{name}
 ExecStart=/usr/local/bin/{shlex.join(start_of(name))}
 Restart=on-failure
 RestartSec=5
@@ -46,6 +50,9 @@ ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
+TemporaryFileSystem={HOME}:ro
+BindPaths={HOME}/{name}
+BindReadOnlyPaths={HOME}/public
 ReadWritePaths={HOME}/{name}
 CapabilityBoundingSet=
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
@@ -56,14 +63,25 @@ WantedBy=multi-user.target
 """
 
 
-def compose_of(names: list[str]) -> str:
-    """All processes as containers of one image that has securerec installed, each with its own folder alone."""
-    lines = ["# Every service sees its own folder and public/, and nothing of the others.", "services:"]
+def compose_of(names: list[str], address: str, user: str) -> str:
+    """All processes as containers of one image that has securerec installed, each with its own folder alone.
+
+    address: host:port of the SuperLink; user: number:group that the folders belong to, since a container without
+    capabilities reads no others' files.
+    """
+    port = address.rpartition(":")[2]
+    lines = [
+        "# Every service sees its own folder and public/, and nothing of the others.",
+        f"# Parties look for the SuperLink at {address}: here it is superlink:{port}, which the federation must have",
+        f"# been made for, with `securerec deploy init --address superlink:{port}`.",
+        "services:",
+    ]
     for name in names:
         command = ", ".join(f'"{part}"' for part in start_of(name))
         lines += [
             f"  {name}:",
             "    image: securerec:latest",
+            f'    user: "{user}"',
             f"    command: [{command}]",
             "    environment: {OMP_NUM_THREADS: 1, OPENBLAS_NUM_THREADS: 1, NUMBA_NUM_THREADS: 1}",
             "    read_only: true",
@@ -75,6 +93,5 @@ def compose_of(names: list[str]) -> str:
             f"      - ../{name}:{HOME}/{name}",
             f"      - ../public:{HOME}/public:ro",
         ]
-        if name != "superlink":
-            lines += ["    depends_on: [superlink]"]
+        lines += [f'    ports: ["{port}:{port}"]' if name == "superlink" else "    depends_on: [superlink]"]
     return "\n".join(lines) + "\n"

@@ -3,8 +3,13 @@
 A line of JSON for each letter that was answered. The first of an attempt at a release holds its privacy event, so that
 epsilons add up as in the server's ledger (`securerec.privacy.ledger`); later letters of the same attempt cost nothing
 more. A silo's devices are charged together: whoever of them answered, the event counts for all.
+
+The device's store keeps a mark of the ledger, so that one that was lost or shortened is noticed: without it the whole
+epsilon would be free again.
 """
 
+import hashlib
+import hmac
 import json
 import math
 from dataclasses import dataclass, fields
@@ -53,6 +58,14 @@ class Sent:
         return self.run, self.release, self.round_number, self.attempt
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerMark:
+    """A ledger as it once was: how many lines, and the hex digest of those."""
+
+    lines: int = 0
+    digest: str = hashlib.sha256(b"").hexdigest()
+
+
 class DeviceLedger:
     """A file of lines. One process writes it; a crash leaves the old file or the new one."""
 
@@ -74,12 +87,41 @@ class DeviceLedger:
             if each.event is not None and each.when >= since and run in (None, each.run)
         )
 
+    def no_earlier(self, when: float) -> float:
+        """`when`, or the last line's time where that is later."""
+        return max(when, self._sent[-1].when) if self._sent else when
+
     def charged(self, what: tuple[str, str, int, int]) -> Event | None:
         """What an attempt has cost; None where it has not left."""
         return next((each.event for each in self._sent if each.what == what and each.event is not None), None)
 
+    def mark(self) -> LedgerMark:
+        """Of the ledger as it is."""
+        return LedgerMark(len(self._sent), hashlib.sha256(self._lines).hexdigest())
+
+    def check(self, known: LedgerMark) -> None:
+        """Raise PrivacyError unless the ledger goes on from where `known` was taken, by one line at most.
+
+        One more is what a crash leaves that comes after the line and before its mark. More are of another store.
+        """
+        lines = self._lines.splitlines(keepends=True)
+        if len(lines) < known.lines:
+            raise PrivacyError(
+                f"{self.path} has {len(lines)} lines and the store knows of {known.lines}: restore the ledger; without "
+                "it nobody knows what these devices have spent, and they take no part"
+            )
+        digest = hashlib.sha256(b"".join(lines[: known.lines])).hexdigest()
+        if not hmac.compare_digest(digest, known.digest):
+            raise PrivacyError(f"{self.path} is not the ledger that the store knows of: restore the right one")
+        if len(lines) > known.lines + 1:
+            raise PrivacyError(
+                f"{self.path} has {len(lines)} lines and the store knows of {known.lines}: the store is an older copy "
+                "and does not know what these devices have answered; restore the latest one"
+            )
+
     def append(self, sent: Sent) -> Sent:
-        """Write a line, with the epsilons that hold after it, and return it.
+        """Write a line, with the epsilons that hold after it, and return it. It is stamped no earlier than the line
+        before it: a clock that was set back wins nothing.
 
         Raises PrivacyError for an event of an attempt that has paid another.
         """
@@ -92,6 +134,7 @@ class DeviceLedger:
         events = (*self.events(), *(() if event is None else (event,)))
         values = {field.name: getattr(sent, field.name) for field in fields(Sent)}
         values |= {
+            "when": self.no_earlier(sent.when),
             "event": event,
             "central_epsilon": central_epsilon(events, delta=sent.delta).epsilon,
             "local_epsilon": local_epsilon(events, delta=sent.delta).epsilon,

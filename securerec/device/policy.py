@@ -5,12 +5,16 @@
     protocols = ["ckks-committee"]     how a sum may be protected
     min_cohort = 100                   fewest devices whose sum may be opened
     max_epsilon = 8.0                  central epsilon of everything that ever leaves
-    max_epsilon_day = 8.0              of everything that leaves within 24 hours
+    max_epsilon_day = 8.0              of everything that leaves within 24 hours by this machine's clock
     max_local_epsilon = inf            against whoever opens the device's own uploads, of everything
     delta = 1e-5                       of these epsilons
     reproducible_noise = false         whether noise may grow from a seed: simulation only
 
-A broadcast beyond the policy is refused in a sentence, and nothing of it is computed.
+A decryptor's policy has the first four alone: it sees no device's spending.
+
+A broadcast beyond the policy is refused in a sentence, and nothing of it is computed. A clock that was set back is
+taken to stand where the ledger's last line was stamped. One that was set forward is not noticed: whoever sets the
+machine's clock gets the day's budget anew, and `max_epsilon` alone holds.
 """
 
 import hmac
@@ -29,6 +33,9 @@ from securerec.privacy.accounting import central_epsilon, local_epsilon
 from securerec.privacy.events import Event
 
 KEY_HEX = 64
+DECRYPTOR = ("enrolment", "servers", "protocols", "min_cohort")
+"""What the policy of a decryptor says."""
+
 ROUNDING = 1 + 1e-9
 """An epsilon that was calibrated to a limit may lie above it by the last digits."""
 
@@ -91,8 +98,11 @@ class Policy:
         return bytes.fromhex(self.enrolment)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """The policy in a file. Raises ConfigError for one that is missing, malformed, or that others may write."""
+    def read(cls, path: Path, *, decryptor: bool = False) -> Self:
+        """The policy in a file. decryptor: it is a decryptor's, and what would not be enforced is refused.
+
+        Raises ConfigError for one that is missing, malformed, or that others may write.
+        """
         try:
             if path.stat().st_mode & 0o022:
                 raise ConfigError(f"{path} can be written by others: chmod 600 {path}")
@@ -101,9 +111,10 @@ class Policy:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
-        known = {field.name for field in fields(cls)}
+        known = set(DECRYPTOR) if decryptor else {field.name for field in fields(cls)}
         if unknown := set(values) - known:
-            raise ConfigError(f"{path}: unknown setting {min(unknown)!r}; a policy has {', '.join(sorted(known))}")
+            whose = "a decryptor's policy" if decryptor else "a policy"
+            raise ConfigError(f"{path}: unknown setting {min(unknown)!r}; {whose} has {', '.join(sorted(known))}")
         for name in ("servers", "protocols"):
             if name in values and not isinstance(values[name], list):
                 raise ConfigError(f"{path}: {name} is a list")
@@ -117,20 +128,16 @@ class Policy:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
-    def write(self, path: Path) -> None:
-        """Put the policy in a file of its owner's."""
+    def write(self, path: Path, *, decryptor: bool = False) -> None:
+        """Put the policy in a file of its owner's; a decryptor's has only what it enforces."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if decryptor:
+            values = {name: values[name] for name in DECRYPTOR}
         write_atomic(path, tomlkit.dumps(values).encode(), private=True)
 
     def check(self, offer: Offer, ledger: DeviceLedger, *, now: float) -> None:
         """Raise PolicyRefused unless the device may answer. now: seconds since 1970."""
-        server = offer.server.hex()
-        if not any(hmac.compare_digest(server, allowed) for allowed in self.servers):
-            raise PolicyRefused(f"The server with the key {server[:16]}... is not one that this device answers.")
-        if offer.protocol not in self.protocols:
-            raise PolicyRefused(
-                f"This device takes part in sums by {', '.join(self.protocols)}, and this one is by {offer.protocol}."
-            )
+        self.check_server(offer.server, offer.protocol)
         if offer.min_survivors < self.min_cohort:
             raise PolicyRefused(
                 f"The sum of as few as {offer.min_survivors} devices would be opened; this device takes part in sums "
@@ -141,8 +148,20 @@ class Policy:
         if offer.event is not None:
             self._check_spending(offer.event, ledger, now)
 
+    def check_server(self, server: bytes, protocol: str, *, who: str = "device") -> None:
+        """Raise PolicyRefused unless sums by this protocol may be made for this server. server: signing key, 32 bytes.
+        who: answers, for the sentence.
+        """
+        key = server.hex()
+        if not any(hmac.compare_digest(key, allowed) for allowed in self.servers):
+            raise PolicyRefused(f"The server with the key {key[:16]}... is not one that this {who} answers.")
+        if protocol not in self.protocols:
+            raise PolicyRefused(
+                f"This {who} takes part in sums by {', '.join(self.protocols)}, and this one is by {protocol}."
+            )
+
     def _check_spending(self, event: Event, ledger: DeviceLedger, now: float) -> None:
-        ever, today = ledger.events(), ledger.events(since=now - DAY)
+        ever, today = ledger.events(), ledger.events(since=ledger.no_earlier(now) - DAY)
         for limit, count, events, what in (
             (self.max_epsilon, central_epsilon, ever, "the central epsilon of this device's whole life"),
             (self.max_epsilon_day, central_epsilon, today, "the central epsilon of 24 hours"),

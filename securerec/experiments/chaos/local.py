@@ -19,7 +19,7 @@ from securerec.device.records import OwnInteractions, write_interactions
 from securerec.device.store import KeyFile, Store
 from securerec.federation.identity import Beginnings
 from securerec.federation.parties.exchange import Party
-from securerec.federation.parties.member import Member
+from securerec.federation.parties.member import Member, begin_records
 from securerec.federation.parties.node import Node, Record
 from securerec.federation.parties.public import Federation
 from securerec.models.head import public_features
@@ -127,4 +127,5 @@ def _node_from(
 
 def _member_from(folder: Path, federation: Federation, identity: Identity, keys: dict[str, Any]) -> Callable[[], Party]:
     folder.mkdir(parents=True)
+    begin_records(folder, federation.setups)
     return lambda: Member(federation, identity, folder, keys=keys)

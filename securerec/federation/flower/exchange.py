@@ -10,6 +10,7 @@ from flwr.app import Message
 
 from securerec.federation.flower.client_app import MESSAGE_TYPE, content_of, letter_of
 from securerec.federation.flower.operator import OperatorGrid
+from securerec.federation.flower.replies import Reply, ReplyError
 from securerec.federation.parties.letters import Hello, LetterError, Present, from_bytes, to_bytes
 
 _logger = logging.getLogger("securerec.exchange")
@@ -21,6 +22,9 @@ _LOOK_SECONDS = 2.0
 
 _MOST_SILENT = 20
 """Looks in a row that a SuperLink may leave unanswered."""
+
+_LOST = frozenset({401, 403, 412, 502, 503, 504})
+"""Statuses of a SuperLink that does not know this run any more, or is not there: no node brings them about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +87,19 @@ class FlowerExchange:
                 self._send(address, letter, online.get(address, ""), deadline, waiting)
         self._grid.wake(self._keys[sent.address] for sent in waiting.values())
         looked = time.monotonic()
+        coming: dict[str, Reply] = {}
         while waiting and time.monotonic() < end:
-            came = False
-            for message in self._pull(waiting):
-                sent = waiting.pop(message.metadata.reply_to_message_id, None)
-                if sent is None:
-                    continue
-                answer = self._read(sent, message)
+            came = self._announced(waiting, coming)
+            for sent, reply in self._pieces(waiting, coming, end):
+                came = True
+                answer = self._read(sent, reply) if reply is not None else None
                 if answer is not None:
-                    came = True
                     yield sent.address, answer
             if waiting and time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self._send_again(letters, waiting, end - looked)
-            if not came:
-                time.sleep(self._poll)
+            if not came and waiting:
+                time.sleep(max(0.0, min(self._poll, end - time.monotonic())))
         for sent in waiting.values():
             _logger.warning("no answer before the deadline", extra={"fields": {"peer": sent.address}})
 
@@ -122,25 +124,100 @@ class FlowerExchange:
                 self._send(sent.address, letters[sent.address], activated, seconds, waiting)
                 self._grid.wake([self._keys[sent.address]])
 
-    def _pull(self, waiting: Mapping[str, _Sent]) -> list[Message]:
-        try:
-            messages = list(self._grid.pull_messages(list(waiting)))
-            self._silent = 0
-            return messages
-        except httpx.TransportError as error:
-            self._silent += 1
-            if self._silent > _MOST_SILENT:
-                raise
-            _logger.warning("the SuperLink does not answer", extra={"fields": {"error": type(error).__name__}})
-            return []
+    def _announced(self, waiting: dict[str, _Sent], coming: dict[str, Reply]) -> bool:
+        """Note the replies that were announced since. Whether there were any.
 
-    def _read(self, sent: _Sent, message: Message) -> bytes | None:
-        """The letter in a reply; None, with a line in the log, where there is none."""
-        if message.has_error():
-            _logger.warning("not delivered", extra={"fields": {"peer": sent.address, "code": message.error.code}})
-            return None
+        Where they cannot be read together each is asked for on its own, and who sent the one at fault is dropped.
+        """
+        numbers = [number for number in waiting if number not in coming]
+        before = len(coming)
+        if not numbers:
+            return False
         try:
+            found = self._grid.announced(numbers)
+            self._silent = 0
+        except httpx.TransportError as error:
+            self._not_answered(error)
+            return False
+        except Exception as error:
+            self._check(error)
+            found = []
+            for number in numbers:
+                try:
+                    found += self._grid.announced([number])
+                except httpx.TransportError as again:
+                    self._not_answered(again)
+                    break
+                except Exception as again:
+                    self._check(again)
+                    _drop(waiting.pop(number), again)
+        coming.update({reply.answers: reply for reply in found if reply.answers in waiting})
+        return len(coming) > before
+
+    def _pieces(
+        self, waiting: dict[str, _Sent], coming: dict[str, Reply], end: float
+    ) -> Iterator[tuple[_Sent, Reply | None]]:
+        """Ask for one piece of each reply, so that none is in the way of another. Those that came, and with the last
+        piece the reply."""
+        for number in list(coming):
+            if time.monotonic() >= end:
+                return
+            if number not in waiting:  # sent again since
+                del coming[number]
+                continue
+            sent, reply = waiting[number], coming[number]
+            try:
+                here = reply.take(self._grid)
+            except httpx.TransportError as error:
+                self._not_answered(error)
+                return
+            except Exception as error:
+                self._check(error)
+                _drop(sent, error)
+                del waiting[number], coming[number]
+                continue
+            self._silent = 0
+            if here and not reply.missing:
+                del waiting[number], coming[number]
+                yield sent, reply
+            elif here:
+                yield sent, None
+
+    def _not_answered(self, error: httpx.TransportError) -> None:
+        self._silent += 1
+        if self._silent > _MOST_SILENT:
+            raise error
+        _logger.warning("the SuperLink does not answer", extra={"fields": {"error": type(error).__name__}})
+
+    def _check(self, error: Exception) -> None:
+        """Raises what is the SuperLink's fault, or the operator's, and no node's."""
+        if isinstance(error, httpx.TransportError) or (
+            isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _LOST
+        ):
+            raise error
+
+    def _read(self, sent: _Sent, reply: Reply) -> bytes | None:
+        """The letter in a reply; None, with a line in the log, where there is none."""
+        try:
+            self._grid.received(reply.number)
+        except httpx.HTTPError as error:  # everything is here; the SuperLink forgets it by itself
+            _logger.debug("not confirmed", extra={"fields": {"error": type(error).__name__}})
+        try:
+            message = reply.message()
+            if message.has_error():
+                _logger.warning("not delivered", extra={"fields": {"peer": sent.address, "code": message.error.code}})
+                return None
             return letter_of(message.content)
         except LetterError as error:
             _logger.warning("no letter came", extra={"fields": {"peer": sent.address, "error": str(error)}})
-            return None
+        except Exception as error:  # whatever a node makes of its reply is no reason to end
+            _drop(sent, error)
+        return None
+
+
+def _drop(sent: _Sent, error: Exception) -> None:
+    because = str(error) if isinstance(error, ReplyError) else f"it cannot be read ({type(error).__name__})"
+    _logger.warning(
+        "a reply is no good",
+        extra={"fields": {"peer": sent.address, "error": f"{because}: {sent.address} is left out of this phase"}},
+    )

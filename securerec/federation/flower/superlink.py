@@ -9,18 +9,45 @@ can neither register a node nor start a run. It runs no app itself (isolation "p
 import asyncio
 import hmac
 import logging
+from base64 import b64decode
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 OPERATOR_HEADER = "x-securerec-operator"
 OPERATOR_BYTES = 32
 FLEET = "/v1/fleet/"
 PULL = "/v1/fleet/pull-messages"
+PUSH = "/v1/fleet/push-object"
 WAKE = "/securerec/wake"
+KEYS = "/securerec/keys"
 WAIT_HEADER = "x-securerec-wait"
 KEY_HEADER = b"flwr-public-key"
 """Where a node names its key."""
+
+TIME_HEADER, SIGNATURE_HEADER = b"flwr-timestamp", b"flwr-signature"
+"""What a node signs with it, and the signature; how old it may be is Flower's to say."""
+
+MOST_REQUEST_BYTES = 17 << 20
+"""Of a piece of a letter on its way (`client_app.PIECE_BYTES` and what Flower adds)."""
+
+MOST_WORDS_BYTES = 256 << 10
+"""Of a node's request that carries no piece."""
+
+MOST_AT_ONCE = 16
+"""Requests of one node at the same time: eight pieces, a look, a heartbeat, and some that were cut off."""
+
+BODY_SECONDS = 60.0
+"""How long the body of one request may take to arrive."""
+
+MOST_CONNECTIONS = 2048
+"""At the same time, of whoever; beyond, a request is answered with status 503 and nodes ask again."""
 
 MOST_WAIT = 25.0
 """Seconds that a look for messages is held back; Flower's client gives up after 30."""
@@ -33,15 +60,29 @@ App = Callable[[Scope, Any, Send], Awaitable[None]]
 class Door:
     """An ASGI application that lets the Fleet API through, and everything else only with the operator's secret.
 
+    Nobody's body is read before it is known whose it is: the operator names the nodes' keys when it has registered them
+    (`POST /securerec/keys`, a line each), and a node's request carries a signature in its header.
+
     It also spares nodes their polling: a node's look for messages is held back until the operator says that there are
     some for it (`POST /securerec/wake` with public keys, a line each), for as long as the node has asked for.
     """
 
-    def __init__(self, app: App, secret: bytes, *, most_bytes: int) -> None:
-        """most_bytes: of one request's body as it says of itself."""
-        self._app, self._secret, self._most = app, secret.hex().encode(), most_bytes
-        self._waiting: dict[bytes, asyncio.Event] = {}
+    def __init__(
+        self,
+        app: App,
+        secret: bytes,
+        *,
+        most_bytes: int = MOST_REQUEST_BYTES,
+        most_words: int = MOST_WORDS_BYTES,
+        seconds: float = BODY_SECONDS,
+    ) -> None:
+        """most_bytes: of the operator's bodies and nodes' pieces; most_words: of nodes' others. seconds: of a body."""
+        self._app, self._secret, self._seconds = app, secret.hex().encode(), seconds
+        self._most, self._most_words = most_bytes, most_words
+        self._keys: dict[bytes, ec.EllipticCurvePublicKey] = {}
+        self._waiting: dict[bytes, set[asyncio.Event]] = {}
         self._woken: set[bytes] = set()
+        self._busy: Counter[bytes] = Counter()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -50,53 +91,125 @@ class Door:
         if scope["type"] != "http":
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        node = headers.get(KEY_HEADER, b"") if scope["path"].startswith(FLEET) else b""
         if not self._lets_in(scope, headers):
             await _answer(send, 403, b"not for you\n")
-        elif scope["path"] == WAKE:
-            await self._wake(receive, send)
+        elif node and self._busy[node] >= MOST_AT_ONCE:
+            await _answer(send, 429, b"one after the other\n")
         else:
-            if scope["path"] == PULL:
-                await self._hold(headers)
-            await self._app(scope, receive, send)
+            self._busy[node] += 1
+            try:
+                await self._serve(scope, headers, receive, send)
+            finally:
+                self._busy[node] -= 1
+
+    async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Any, send: Send) -> None:
+        try:
+            body = await asyncio.wait_for(_body(receive), self._seconds)
+        except TimeoutError:
+            body = None
+        if body is None:
+            await _answer(send, 408, b"too slow\n")
+        elif scope["path"] == WAKE:
+            self._wake(body.split(b"\n"))
+            await _answer(send, 200, b"")
+        elif scope["path"] == KEYS:
+            self._keys = {line: key for line in body.split(b"\n") if (key := _key(line)) is not None}
+            await _answer(send, 200, b"")
+        else:
+            if scope["path"] != PULL or await self._hold(headers, receive):
+                await self._app(scope, _again(body, receive), send)
 
     def _lets_in(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         length = headers.get(b"content-length", b"0" if scope["method"] == "GET" else b"")
-        if not length.isdigit() or int(length) > self._most or b"transfer-encoding" in headers:
+        if not length.isdigit() or len(length) > 12 or b"transfer-encoding" in headers:
             return False
+        if scope["path"].startswith(FLEET):
+            most = self._most if scope["path"] == PUSH else self._most_words
+            return int(length) <= most and self._signed(headers)
         given = headers.get(OPERATOR_HEADER.encode(), b"")
-        return scope["path"].startswith(FLEET) or hmac.compare_digest(given, self._secret)
+        return int(length) <= self._most and hmac.compare_digest(given, self._secret)
 
-    async def _hold(self, headers: dict[bytes, bytes]) -> None:
-        """Whoever waits is who it says only once Flower has looked at the signature; waiting gives nothing away."""
-        key = headers.get(KEY_HEADER, b"")
+    def _signed(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a node that the operator named has signed. Flower looks again, and at the time that was signed."""
+        key = self._keys.get(headers.get(KEY_HEADER, b""))
+        if key is None:
+            return False
+        try:
+            signature = b64decode(headers.get(SIGNATURE_HEADER, b""), validate=True)
+            key.verify(signature, headers.get(TIME_HEADER, b""), ec.ECDSA(hashes.SHA256()))
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    async def _hold(self, headers: dict[bytes, bytes], receive: Any) -> bool:
+        """Until this node is woken or its time is over. False where it is gone: no letter is for a closed connection.
+
+        Of several looks of one node each is woken.
+        """
+        key = headers[KEY_HEADER]
         try:
             seconds = min(float(headers.get(WAIT_HEADER.encode(), b"0")), MOST_WAIT)
         except ValueError:
             seconds = 0.0
-        if not key or not seconds > 0 or key in self._woken:
+        if not seconds > 0 or key in self._woken:
             self._woken.discard(key)
-            return
-        event = self._waiting[key] = asyncio.Event()
+            return True
+        event = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(event)
+        woken, gone = asyncio.ensure_future(event.wait()), asyncio.ensure_future(receive())
         try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            pass
+            await asyncio.wait({woken, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not gone.done():
+                return True
+            if event.is_set() and len(self._waiting[key]) == 1:
+                self._woken.add(key)  # for its next look
+            return False
         finally:
-            self._woken.discard(key)
-            if self._waiting.get(key) is event:
+            woken.cancel()
+            gone.cancel()
+            waiting = self._waiting[key]
+            waiting.discard(event)
+            if not waiting:
                 del self._waiting[key]
 
-    async def _wake(self, receive: Any, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            part = await receive()
-            body, more = body + part.get("body", b""), part.get("more_body", False)
-        for key in body.split(b"\n"):
-            if key:
+    def _wake(self, keys: list[bytes]) -> None:
+        for key in keys:
+            if key in self._waiting:
+                for event in self._waiting[key]:
+                    event.set()
+            elif key in self._keys:
                 self._woken.add(key)
-                if key in self._waiting:
-                    self._waiting[key].set()
-        await _answer(send, 200, b"")
+
+
+def _key(line: bytes) -> ec.EllipticCurvePublicKey | None:
+    try:
+        key = load_pem_public_key(b64decode(line, validate=True))
+    except ValueError:
+        return None
+    return key if isinstance(key, ec.EllipticCurvePublicKey) else None
+
+
+async def _body(receive: Any) -> bytes | None:
+    """The whole body, no more than its header says (the server that calls us sees to it). None where it broke off."""
+    parts, more = [], True
+    while more:
+        part = await receive()
+        if part["type"] != "http.request":
+            return None
+        parts.append(part.get("body", b""))
+        more = part.get("more_body", False)
+    return b"".join(parts)
+
+
+def _again(body: bytes, receive: Any) -> Any:
+    """A `receive` that gives a body that was read already, and then whatever comes."""
+    parts = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_part() -> Any:
+        return parts.pop() if parts else await receive()
+
+    return next_part
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:
@@ -147,7 +260,7 @@ def run_superlink(
     logging.getLogger("flwr").setLevel(logging.WARNING)  # it tells of every object otherwise
     application: Any = create_app(config, SuperLinkLifespan)
     uvicorn.run(
-        Door(application, operator, most_bytes=MOST_REQUEST_BYTES),
+        Door(application, operator),
         host=host,
         port=port,
         log_level=log_level,
@@ -155,8 +268,5 @@ def run_superlink(
         ssl_keyfile=str(key),
         ssl_certfile=str(certificate),
         workers=1,
+        limit_concurrency=MOST_CONNECTIONS,
     )
-
-
-MOST_REQUEST_BYTES = 64 << 20
-"""Flower sends arrays in pieces of 5 MB; a request beyond this is none of ours."""

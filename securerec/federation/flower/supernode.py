@@ -68,6 +68,9 @@ HEARTBEAT_SECONDS = 10.0
 UNKNOWN = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.PRECONDITION_FAILED)
 """With which a SuperLink answers a node whose key nobody has registered."""
 
+PASSING = frozenset({408, 429, 502, 503, 504})
+"""With which an address answers while its SuperLink is busy or starts: asking again is right."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -184,6 +187,8 @@ def connected(link: Link, key: ec.EllipticCurvePrivateKey) -> Iterator[SuperNode
             )
         except httpx.HTTPStatusError as error:
             status: Any = error.response.status_code
+            if status in PASSING:
+                raise
             if status in UNKNOWN:
                 raise NotRegistered(f"the SuperLink at {link.address} does not know this node's key") from None
             raise RunError(f"the SuperLink at {link.address} refused this node with status {status}") from None
@@ -195,7 +200,10 @@ def connected(link: Link, key: ec.EllipticCurvePrivateKey) -> Iterator[SuperNode
                 ) from None
             raise
         if link.memory is not None:
-            write_atomic(link.memory, str(activated.node_id).encode(), private=True)
+            try:
+                write_atomic(link.memory, str(activated.node_id).encode(), private=True)
+            except OSError as error:
+                raise _not_written(error, link.memory) from None
         node, over = SuperNode(client, Node(node_id=activated.node_id)), threading.Event()
         threading.Thread(target=_beat, args=(node, over), daemon=True).start()
         try:
@@ -229,8 +237,8 @@ def _leave(client: FleetHttpClient, number: int | None) -> None:
 def serve(app: ClientApp, link: Link, key: ec.EllipticCurvePrivateKey, *, stop: Callable[[], bool]) -> None:
     """Answer messages until `stop` says so, over as many connections as it takes.
 
-    Raises RunError where the SuperLink is not the right one, NotRegistered or RunError where it did not know the key or
-    was out of reach for `link.patience` seconds.
+    Raises RunError where the SuperLink is not the right one or this party's disk keeps nothing, NotRegistered or
+    RunError where it did not know the key or was out of reach for `link.patience` seconds.
     """
     last, wait = time.monotonic(), link.poll
     while not stop():
@@ -253,6 +261,16 @@ def serve(app: ClientApp, link: Link, key: ec.EllipticCurvePrivateKey, *, stop: 
             wait = min(2 * wait, 5.0)
 
 
+def _not_written(error: OSError, path: Path | None = None) -> RunError:
+    """The sentence for a disk that does not take what must be kept before an answer leaves."""
+    named = path or error.filename
+    what = f"the file {named}" if named is not None else "a file of this party's folder"
+    return RunError(
+        f"{what} cannot be read or written ({error.strerror or type(error).__name__}), so no answer was sent: free "
+        "some space there or mend its rights and start this party anew; what it has answered before it still knows"
+    )
+
+
 def _turn(app: ClientApp, node: SuperNode) -> bool:
     """Answer one message. Whether there was one."""
     try:
@@ -271,6 +289,8 @@ def _turn(app: ClientApp, node: SuperNode) -> bool:
     except ValueError as error:  # no such action
         _logger.warning("a message of another kind is refused", extra={"fields": {"error": type(error).__name__}})
         return True
+    except OSError as error:
+        raise _not_written(error) from None
     seconds = time.perf_counter() - started
     try:
         node.send(reply, seconds)

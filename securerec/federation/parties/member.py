@@ -5,10 +5,10 @@ answer leaves: a decryptor that comes back from a crash answers no second set of
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import protocols
 from protocols.errors import ProtocolError
@@ -42,9 +42,18 @@ class AnsweredRounds(MutableMapping[int, bytes]):
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises RunError for a file that is not whole: without its record a decryptor must not answer."""
+        """Raises RunError for a file that is missing or not whole: without its record a decryptor must not answer."""
         self._path = path
         self._rounds = _read(path)
+
+    @classmethod
+    def begin(cls, path: Path) -> Self:
+        """The record at `path`; an empty one is written where there is none, which only whoever makes a decryptor with
+        a new identity may do.
+        """
+        if not path.exists():
+            write_atomic(path, _MAGIC, private=True)
+        return cls(path)
 
     def __getitem__(self, round_number: int) -> bytes:
         return self._rounds[round_number]
@@ -77,7 +86,10 @@ def _read(path: Path) -> dict[int, bytes]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        raise RunError(
+            f"{path} is missing, and without it this decryptor cannot know what it has answered: leave it out of the "
+            "run, or have it enrolled with a new identity (`securerec deploy rotate`)"
+        ) from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     entries, size = data[len(_MAGIC) :], _ROUND_BYTES + _DIGEST_BYTES
@@ -92,21 +104,36 @@ def _read(path: Path) -> dict[int, bytes]:
     return rounds
 
 
+def begin_records(folder: Path, releases: Iterable[str]) -> None:
+    """Empty records for a decryptor with a new identity; those that are there stay as they are."""
+    for release in releases:
+        AnsweredRounds.begin(_record(folder, release))
+
+
+def _record(folder: Path, release: str) -> Path:
+    return folder / f"{release.replace(' ', '-')}.rounds"
+
+
 class Member:
     """One decryptor, for all kinds of release of a run. Hold its folder (`securerec.device.store.held`) meanwhile."""
 
     def __init__(
-        self, federation: Federation, identity: Identity, folder: Path, *, keys: Mapping[str, Any] | None = None
-    ) -> None:
-        """folder: its own, of the record. keys: by kind of release, for protocols whose decryptors hold a key beside
-        their identity. Raises RunError for a damaged record, ConfigError and ProtocolError for what does not fit.
+        self, federation: Federation, identity: Identity, folder: Path, *, keys: Mapping[str, Any] | None = None,
+        min_cohort: int = 1,
+    ) -> None:  # fmt: skip
+        """folder: its own, of the record, which `begin_records` has begun. keys: by kind of release, for protocols
+        whose decryptors hold a key beside their identity. min_cohort: fewest clients in a sum that it helps to open,
+        beside what the run has promised.
+
+        Raises RunError for a missing or damaged record, ConfigError and ProtocolError for what does not fit.
         """
         promises, self._number = federation.check(), identity.public.number
         self._digests = {name: Setup.from_bytes(setup).digest for name, setup in federation.setups.items()}
         self._decryptors = {
             name: protocols.decryptor(
-                setup, identity, federation.enrolment, min_survivors=promises[name].min_survivors,
-                answered=AnsweredRounds(folder / f"{name.replace(' ', '-')}.rounds"), key=(keys or {}).get(name),
+                setup, identity, federation.enrolment,
+                min_survivors=max(promises[name].min_survivors, min_cohort),
+                answered=AnsweredRounds(_record(folder, name)), key=(keys or {}).get(name),
             )
             for name, setup in federation.setups.items()
         }  # fmt: skip

@@ -9,7 +9,7 @@ the answer itself.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -41,7 +41,7 @@ from securerec.federation.parties.letters import (
     sentence,
     to_bytes,
 )
-from securerec.federation.parties.progress import read_opened, read_progress, write_opened, write_progress
+from securerec.federation.parties.progress import Progress, read_opened, read_progress, write_opened, write_progress
 from securerec.federation.parties.public import Federation
 from securerec.federation.parties.silo import ROUND, Silo, Work
 from securerec.federation.promise import Promise
@@ -90,10 +90,15 @@ class Node:
             raise ConfigError("keys from a seed are for a federation in test mode, and there they must be")
         own = read_interactions(store)
         numbers = sorted(identities)
-        if own.numbers.tolist() != numbers or own.lists.n_items != federation.n_items:
+        if different := sorted(set(own.numbers.tolist()) ^ set(numbers)):
             raise ConfigError(
-                f"{store.path} holds the interactions of {len(own.numbers)} devices and {own.lists.n_items} items, and "
-                f"the identities are of {len(numbers)}, the catalogue of {federation.n_items}: they must be the same"
+                f"{store.path} and the identities must be of the same clients, and client {different[0]} is in one "
+                "alone"
+            )
+        if own.lists.n_items != federation.n_items:
+            raise ConfigError(
+                f"{store.path} is of {own.lists.n_items} items and the catalogue of {federation.n_items}: they must be "
+                "the same"
             )
         self._identities = {number: identities[number] for number in numbers}
         self._noise_key, self._clock, self._record = noise_key, clock, record
@@ -103,11 +108,26 @@ class Node:
             for name, setup in federation.setups.items()
         }
         self._places = {name: place for place, name in enumerate(self._promises)}
-        self._progress, self._opened = read_progress(store), read_opened(store)
+        self._progress, self._opened = self._read_progress(), read_opened(store)
         self._state, self._stored = read_state(store), StoredAnswers(store, self._progress.position)
         self._answered = dict(self._progress.answered)
         self._hosts: dict[str, DeviceHost] = {}
         self._begun: _Begun | None = None
+
+    def _read_progress(self) -> Progress:
+        """Where the devices stand, once ledger and store agree. Raises PrivacyError where they do not."""
+        known = read_progress(self._store)
+        if known is not None:
+            self._ledger.check(known.ledger)
+        # a store that has answered nothing goes on from whatever its devices have spent
+        return self._marked(known or Progress())
+
+    def _marked(self, progress: Progress) -> Progress:
+        """`progress` with the ledger as it is now, in the store."""
+        marked = replace(progress, ledger=self._ledger.mark())
+        if marked != progress:
+            write_progress(self._store, marked)
+        return marked
 
     def __repr__(self) -> str:
         return f"Node(devices={len(self._identities)}, at={self._progress.position})"
@@ -291,12 +311,8 @@ class Node:
         if begun.opened.keys() - self._opened.keys():
             write_opened(self._store, begun.opened)
             self._opened = begun.opened
-        progress = self._progress.at(begun.position, begun.broadcast.digest.hex(), self._answered)
-        if progress != self._progress:
-            write_progress(self._store, progress)
-            if progress.position != self._progress.position:
-                self._stored.forget()
-            self._progress = progress
+        # what an earlier try has left in the ledger alone; a restart finds one line more than is marked, never two
+        self._progress = self._marked(self._progress)
         run, what = self._federation.run_id.hex(), (ask.release, ask.round_number, ask.attempt)
         paid = self._ledger.charged((run, *what)) is not None
         self._ledger.append(
@@ -306,6 +322,10 @@ class Node:
                 sum(map(len, answers.values())), None if paid else begun.event, delta=self._policy.delta,
             )
         )  # fmt: skip
+        before = self._progress.position
+        self._progress = self._marked(self._progress.at(begun.position, begun.broadcast.digest.hex(), self._answered))
+        if begun.position != before:
+            self._stored.forget()
         self._stored.keep(begun.position, messages, answers)
 
 

@@ -214,3 +214,18 @@ def test_samples_start_each_process_with_its_own_folder_alone(layout: Layout) ->
         assert f"/{name} --public" in unit
         assert not others
     assert str(layout.path) not in (layout.path / "samples" / "start-commands.txt").read_text()
+
+
+def test_samples_show_a_process_no_other_folder_and_open_the_superlinks_port(layout: Layout) -> None:
+    write_samples(layout)
+    port = layout.open_public().superlink().rpartition(":")[2]
+    compose = (layout.path / "samples" / "compose.yaml").read_text()
+    users = set()
+    for name in names_of(layout):
+        unit = (layout.path / "samples" / "systemd" / f"securerec-{name}.service").read_text()
+        users |= {line for line in unit.splitlines() if line.startswith("User=")}
+        shown = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("Bind")]
+        assert shown == [f"/var/lib/securerec/{name}", "/var/lib/securerec/public"]
+    assert len(users) == len(names_of(layout))
+    assert compose.count("ports:") == 1 and f'ports: ["{port}:{port}"]' in compose
+    assert f"--address superlink:{port}" in compose

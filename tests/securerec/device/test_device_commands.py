@@ -118,3 +118,12 @@ def test_a_store_can_be_made_with_a_passphrase(layout: Layout, tmp_path: Path, m
     monkeypatch.setenv(PASSPHRASE, "battery staple")
     with pytest.raises(StoreError, match="does not open"):
         run("import", str(folder), str(file), "--client", "5")
+
+
+def test_a_folder_without_identities_is_no_device(layout: Layout, tmp_path: Path) -> None:
+    folder = tmp_path / "decryptor-0"
+    folder.mkdir()
+    Policy.read(layout.nodes()[0] / "policy.toml").write(folder / "policy.toml", decryptor=True)
+    for command in ("ledger", "policy"):
+        with pytest.raises(ConfigError, match="is no device"):
+            run(command, str(folder))

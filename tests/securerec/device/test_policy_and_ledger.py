@@ -159,3 +159,38 @@ def test_a_damaged_ledger_is_not_trusted(tmp_path: Path, damage: str) -> None:
         path.write_text(json.dumps(values | {"extra": 1}) + "\n")
     with pytest.raises(PrivacyError, match="ledger"):
         DeviceLedger(path)
+
+
+def test_a_clock_that_was_set_back_and_right_again_wins_nothing(tmp_path: Path) -> None:
+    ledger = DeviceLedger(tmp_path / "ledger.jsonl")
+    one = central_epsilon([event()], delta=1e-5).epsilon
+    daily = policy(max_epsilon=math.inf, max_epsilon_day=one)
+    ledger.append(line(1, when=1000.0))
+    ledger.append(line(2, when=1000.0 - 9 * DAY))
+    assert [each.when for each in ledger.sent()] == [1000.0, 1000.0]
+    with pytest.raises(PolicyRefused, match="epsilon of 24 hours"):
+        daily.check(offer(event()), ledger, now=1000.0 - 9 * DAY)
+    with pytest.raises(PolicyRefused, match="epsilon of 24 hours"):
+        daily.check(offer(event()), ledger, now=1000.0 + DAY - 1)
+
+
+def test_a_ledger_that_is_not_as_it_was_marked_is_noticed(tmp_path: Path) -> None:
+    path, other = tmp_path / "ledger.jsonl", tmp_path / "other.jsonl"
+    ledger = DeviceLedger(path)
+    ledger.check(ledger.mark())
+    marks = [ledger.mark()]
+    for number in (1, 2, 3):
+        ledger.append(line(number))
+        marks.append(ledger.mark())
+    DeviceLedger(path).check(marks[3])
+    DeviceLedger(path).check(marks[2])  # a crash after the line and before its mark
+    with pytest.raises(PrivacyError, match="the store is an older copy"):
+        DeviceLedger(path).check(marks[1])
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:2]))
+    with pytest.raises(PrivacyError, match="has 2 lines and the store knows of 3"):
+        DeviceLedger(path).check(marks[3])
+    for number in (3, 2, 1):
+        DeviceLedger(other).append(line(number))
+    with pytest.raises(PrivacyError, match="not the ledger that the store knows"):
+        DeviceLedger(other).check(marks[3])

@@ -23,7 +23,7 @@ from securerec.federation.guards import table_digest
 from securerec.federation.identity import Beginnings
 from securerec.federation.parties import letters
 from securerec.federation.parties.letters import Ask, Call, Reply, protocol_round
-from securerec.federation.parties.member import Member
+from securerec.federation.parties.member import Member, begin_records
 from securerec.federation.parties.node import Node
 from securerec.federation.parties.public import Federation
 from securerec.federation.promise import Promise
@@ -96,6 +96,8 @@ class SmallFederation:
         """A decryptor from its disk."""
         keys = {name: by_number[number] for name, by_number in self.keys.items()}
         folder = self.path / f"decryptor-{number}"
+        if not folder.exists():
+            begin_records(folder, self.federation.setups)
         self.members[number] = Member(self.federation, self.holders[number], folder, keys=keys)
         return self.members[number]
 

@@ -14,7 +14,7 @@ from securerec.errors import RunError
 from securerec.federation.guards import table_digest
 from securerec.federation.parties import letters
 from securerec.federation.parties.letters import Call, Hello, LetterError, Present, Reply
-from securerec.federation.parties.member import AnsweredRounds
+from securerec.federation.parties.member import AnsweredRounds, Member
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_federation import SmallFederation, enrolled  # noqa: E402
@@ -23,14 +23,14 @@ from small_federation import SmallFederation, enrolled  # noqa: E402
 @given(st.dictionaries(st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32), max_size=6))
 def test_a_record_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, rounds: dict[int, bytes]) -> None:
     path = tmp_path_factory.mktemp("answered") / "round.rounds"
-    written = AnsweredRounds(path)
+    written = AnsweredRounds.begin(path)
     for number, digest in rounds.items():
         written[number] = digest
     assert dict(AnsweredRounds(path)) == rounds
 
 
 def test_what_was_answered_in_a_round_is_never_rewritten(tmp_path: Path) -> None:
-    record = AnsweredRounds(tmp_path / "a")
+    record = AnsweredRounds.begin(tmp_path / "a")
     record[3] = bytes(32)
     record[3] = bytes(32)
     with pytest.raises(RunError, match="never rewritten"):
@@ -43,7 +43,7 @@ def test_what_was_answered_in_a_round_is_never_rewritten(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: d + b"x", lambda d: b"x" + d[1:], lambda d: d + d[6:]])
 def test_a_decryptor_with_a_damaged_record_does_not_start(tmp_path: Path, damage: object) -> None:
-    record = AnsweredRounds(tmp_path / "a")
+    record = AnsweredRounds.begin(tmp_path / "a")
     record[3], record[9] = bytes(32), bytes(32)
     (tmp_path / "a").write_bytes(damage((tmp_path / "a").read_bytes()))  # type: ignore[operator]
     with pytest.raises(RunError, match="is damaged"):
@@ -51,7 +51,7 @@ def test_a_decryptor_with_a_damaged_record_does_not_start(tmp_path: Path, damage
 
 
 def test_a_round_is_on_disk_before_it_counts_as_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = AnsweredRounds(tmp_path / "a")
+    record = AnsweredRounds.begin(tmp_path / "a")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -133,3 +133,19 @@ def test_a_decryptor_presents_itself_and_refuses_what_is_not_for_it(tmp_path: Pa
         member.answer(letters.to_bytes(Reply()))
     with pytest.raises(LetterError):
         member.answer(b"not a letter")
+
+
+def test_a_decryptor_whose_record_is_missing_does_not_start(tmp_path: Path, toy: Dataset) -> None:
+    small = enrolled(tmp_path, settings("ckks-committee"), toy)
+    (tmp_path / "decryptor-2" / "round.rounds").unlink()
+    with pytest.raises(RunError, match="round.rounds is missing.*leave it out of the run"):
+        small.start_member(2)
+
+
+def test_a_decryptor_answers_no_sum_below_its_owners_least(tmp_path: Path, toy: Dataset) -> None:
+    small = enrolled(tmp_path, settings("ckks-committee"), toy)
+    small.start_nodes(24)
+    for number, holder in small.holders.items():
+        small.members[number] = Member(small.federation, holder, tmp_path / f"decryptor-{number}", min_cohort=23)
+    with pytest.raises(RoundAborted):
+        uploads(small, leave_out=None)

@@ -13,7 +13,8 @@ from protocols import EnrolmentKey, Identity, RoundAborted
 from securerec.config import Config, make_config
 from securerec.data.dataset import Dataset
 from securerec.device.policy import PolicyRefused
-from securerec.errors import ConfigError
+from securerec.device.store import Store
+from securerec.errors import ConfigError, PrivacyError
 from securerec.federation.guards import table_digest
 from securerec.federation.parties import letters
 from securerec.federation.parties.letters import Ask, LetterError
@@ -127,7 +128,7 @@ def test_a_node_refuses_to_start_for_a_federation_that_its_policy_does_not_name(
 def test_a_node_refuses_to_start_with_others_interactions(small: SmallFederation) -> None:
     (small.path / "few").rename(small.path / "other")
     (small.path / "many").rename(small.path / "few")
-    with pytest.raises(ConfigError, match="they must be the same"):
+    with pytest.raises(ConfigError, match="and client 0 is in one alone"):
         small.start_node("few", ALL[:2])
 
 
@@ -266,3 +267,75 @@ def test_a_device_s_ledger_adds_up_to_what_the_run_promised(small: SmallFederati
     assert [line.event for line in lines] == events
     assert lines[-1].central_epsilon == central_epsilon(events, delta=1e-5).epsilon
     assert lines[-1].devices == (0, 1) and lines[-1].size > 0 and lines[-1].cohort == 22
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_devices_whose_ledger_was_lost_or_shortened_take_no_part(small: SmallFederation, kept: int) -> None:
+    small.warm_start()
+    path = small.path / "few" / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2
+    path.write_bytes(b"".join(lines[:kept]))
+    with pytest.raises(PrivacyError, match=f"has {kept} lines and the store knows of 2: restore the ledger"):
+        small.start_node("few", ALL[:2])
+    path.unlink()
+    with pytest.raises(PrivacyError, match="has 0 lines"):
+        small.start_node("few", ALL[:2])
+    path.write_bytes(b"".join(lines))
+    small.start_node("few", ALL[:2])
+
+
+@pytest.fixture
+def spare(tmp_path: Path, toy: Dataset) -> SmallFederation:
+    """As `small`, with attempts to spare."""
+    made = enrolled(tmp_path / "spare", settings(privacy={"spare_attempts": 2}), toy)
+    made.start_node("few", ALL[:2])
+    made.start_node("many", ALL[2:])
+    return made
+
+
+def test_devices_whose_store_is_an_older_copy_take_no_part(spare: SmallFederation) -> None:
+    small = spare
+    popularity(small)
+    old = (small.path / "few" / "store" / "progress.box").read_bytes()
+    popularity(small, attempt=2)
+    popularity(small, attempt=3)
+    (small.path / "few" / "store" / "progress.box").write_bytes(old)
+    with pytest.raises(PrivacyError, match="the store is an older copy"):
+        small.start_node("few", ALL[:2])
+
+
+def test_crashes_between_the_ledger_and_its_mark_cost_nothing_but_the_line(
+    spare: SmallFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again: the line is on disk, its mark is not, and no answer has left."""
+    small = spare
+    table = np.zeros((small.federation.n_items, 1), np.float32)
+    popularity(small)
+    message = small.server("popularity").open_round(
+        letters.protocol_round(1, 2), context=table_digest(table, small.federation.run_id), min_survivors=22
+    ).outbox()  # fmt: skip
+    messages = {client: message["client", client] for client in ALL[:2]}  # type: ignore[index]
+    again = letters.to_bytes(Ask("popularity", 1, 2, messages=messages))
+    inner = Store.write
+
+    def write(store: Store, entry: str, data: bytes) -> None:
+        if entry == "progress" and sent(small, "few") > marked:
+            raise OSError(28, "No space left on device")
+        inner(store, entry, data)
+
+    marked = sent(small, "few")
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "write", write)
+        for restart in (True, False, True):
+            marked = sent(small, "few")
+            with pytest.raises(OSError, match="No space"):
+                small.nodes["few"].answer(again)
+            assert sent(small, "few") == marked + 1
+            marked += 1
+            if restart:
+                small.start_node("few", ALL[:2])
+    assert small.again("few", again).answers.keys() == {0, 1}
+    paid = [line.event for line in small.nodes["few"]._ledger.sent()]
+    assert [event is not None for event in paid] == [True, True, *[False] * (len(paid) - 2)]
+    small.start_node("few", ALL[:2])
