@@ -118,9 +118,9 @@ def run_server(
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
     while True:
         _await(operator.reachable, f"the SuperLink at {public.superlink()} does not answer: start it first")
-        numbers = operator.register({name: public_from_hex(each.key) for name, each in enrolled.items()})
-        expected = {name: Expected(numbers[name], each.role, each.numbers) for name, each in enrolled.items()}
         try:
+            numbers = operator.register({name: public_from_hex(each.key) for name, each in enrolled.items()})
+            expected = {name: Expected(numbers[name], each.role, each.numbers) for name, each in enrolled.items()}
             with operator.run() as grid:
                 exchange = WatchedExchange(
                     FlowerExchange(grid, expected, poll=poll), folder / "run" / "letters.jsonl", metrics

@@ -139,7 +139,7 @@ class RowTrainer(ABC):
             self._train_some(mine, table, codes, _some(update, mine), sums, worker, None, None)
 
         self.run_blocks(block)
-        _require_finite(losses)
+        require_finite(losses)
         return new, update, sums.total() if scale else None
 
     def stream(
@@ -188,7 +188,7 @@ class RowTrainer(ABC):
         else:
             for future in [self._executor.submit(work, worker) for worker in range(self.threads)]:
                 future.result()
-        _require_finite(losses)
+        require_finite(losses)
         return StreamedRound(new, losses, sums.total(), scores)
 
     def _train_some(
@@ -277,7 +277,7 @@ class _Sums:
         return IntegerSum(self.integers.sum(axis=0), int(self.saturated.sum()))
 
 
-def _require_finite(losses: NDArray[np.float64]) -> None:
+def require_finite(losses: NDArray[np.float64]) -> None:
     """Raise RunError when a client's training has diverged."""
     diverged = np.flatnonzero(~np.isfinite(losses))
     if diverged.size:

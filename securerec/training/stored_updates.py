@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +82,11 @@ class StoredUpdates:
         )  # fmt: skip
 
 
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 class UpdateStore:
     """Takes changes as a round gives them to `keep` of `RowTrainer.stream`, from several threads at once.
 
@@ -100,7 +106,7 @@ class UpdateStore:
         except OSError as error:
             raise self._refusal(error) from None
         # who deletes the whole folder in the meantime has done it already
-        weakref.finalize(self._file, Path(self._file.name).unlink, missing_ok=True)
+        weakref.finalize(self._file, _remove, self._file.name)
 
     def __call__(self, first: int, update: CohortUpdate) -> None:
         """Changes of consecutive clients, the first of which has the number `first`. Raises RunError for a full

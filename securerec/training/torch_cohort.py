@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from securerec.data.interactions import Interactions
-from securerec.errors import RunError
 from securerec.machine import usable_cores
 from securerec.models.head import Heads
 from securerec.models.scorers import Learner, ScoreFunctions
 from securerec.training.draws import Draws, Sampler, block_runner, client_keys
 from securerec.training.kernels import LEAST_LIKELIHOOD
-from securerec.training.row_trainer import Keep, StreamedRound
+from securerec.training.row_trainer import Keep, StreamedRound, require_finite
 from securerec.training.torch_chunks import Batch, Chunk, cut
 from securerec.training.torch_guards import deterministic, enough_memory, settle_cublas
 from securerec.training.torch_learners import Stage, score_model
@@ -136,7 +135,7 @@ class TorchTrainer:
             if scale:
                 met += add_rounded(part, total, scale, limit)
             take(clients, part, losses[np.sort(clients)])
-        _require_finite(losses)
+        require_finite(losses)
         return losses, IntegerSum(total.cpu().numpy(), met)
 
     def _train_chunk(
@@ -260,13 +259,3 @@ class TorchTrainer:
             logits += self._added(items, self._sent(self.heads.tastes[some]))
             out[first : first + len(some)] = torch.where(wanted >= 0, logits, 0).cpu().numpy()
         return out
-
-
-def _require_finite(losses: NDArray[np.float64]) -> None:
-    """Raise RunError when a client's training has diverged."""
-    diverged = np.flatnonzero(~np.isfinite(losses))
-    if diverged.size:
-        raise RunError(
-            f"local training of {diverged.size} of {len(losses)} clients left the finite numbers (first: client "
-            f"{diverged[0]}): lower the learning rates"
-        )
