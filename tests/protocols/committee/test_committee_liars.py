@@ -14,11 +14,21 @@ from protocols.committee.wire import SALT_BYTES, box_slices
 from protocols.identity import SIGNATURE_BYTES, Address
 
 
+def wrong_sum(committee: Any, column: int) -> Callable[[bytearray], None]:
+    """Change the lowest bit of a residue, which is below its odd modulus afterwards but for one in as many. column:
+    divisible by 8, so that the bit is a byte's lowest.
+    """
+    change: Callable[[bytearray], None] = committee.flip(
+        SIGNATURE_BYTES + committee.parameters.opening.widths[0] * column // 8
+    )
+    return change
+
+
 def test_one_member_with_a_wrong_sum_is_named_and_the_sum_still_opens(committee: Any) -> None:
     for number, liar in enumerate((0, 4, 6)):
         opened = committee.open(number)
         committee.collect(opened)
-        result = committee.finish(opened, lies={liar: committee.flip(SIGNATURE_BYTES + 100)})
+        result = committee.finish(opened, lies={liar: wrong_sum(committee, 16)})
         assert (result.values == committee.sum(committee.values)).all()
         assert result.complaints == (
             f"decryptor {liar} answered with a sum that does not fit the others': it is left out.",
@@ -28,7 +38,7 @@ def test_one_member_with_a_wrong_sum_is_named_and_the_sum_still_opens(committee:
 def test_two_wrong_sums_end_the_round_with_a_reason(committee: Any) -> None:
     opened = committee.open()
     committee.collect(opened)
-    lies = {0: committee.flip(SIGNATURE_BYTES + 100), 5: committee.flip(SIGNATURE_BYTES + 60)}
+    lies = {0: wrong_sum(committee, 16), 5: wrong_sum(committee, 8)}
     with pytest.raises(RoundAborted, match="the answers of 7 decryptors do not belong to one sum"):
         committee.finish(opened, lies=lies)
 

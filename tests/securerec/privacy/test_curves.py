@@ -65,10 +65,11 @@ def test_skellams_epsilon_covers_the_true_loss_of_one_and_two_releases(variance:
 @settings(deadline=None, max_examples=50)
 @given(st.floats(1e-3, 20), st.integers(1, 6))
 def test_a_pure_losss_curve_is_randomised_responses(epsilon: float, buckets: int) -> None:
-    keep = math.exp(epsilon) / (1 + math.exp(epsilon))
-    p, q = np.array([keep, 1 - keep]), np.array([1 - keep, keep])
+    # by logarithms: 1 - keep has lost half of its digits where epsilon is large
+    keep = -math.log1p(math.exp(-epsilon))
+    log_p, log_q = np.array([keep, keep - epsilon]), np.array([keep - epsilon, keep])
     for alpha, most in zip(ORDERS, curves.pure(ORDERS, epsilon), strict=True):
-        assert most == pytest.approx(renyi(np.log(p), np.log(q), alpha), rel=1e-9)
+        assert most == pytest.approx(renyi(log_p, log_q, alpha), rel=1e-9)
         # discrete Laplace noise on whole numbers that move by `buckets` is one such mechanism
         x = np.arange(-400, 401)
         log_laplace = -np.abs(x) * epsilon / buckets
