@@ -4,7 +4,7 @@ A stream of numbers of w bits is one long little-endian bit string: number i occ
 pad the end to a multiple of 64. Several moduli make several streams, one after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from protocols.errors import LeftoverError, ResidueError, WrongLengthError
 _64 = np.uint64(64)
 _63 = np.uint64(63)
 _56 = np.uint64(56)
+_6 = np.uint64(6)
 _7 = np.uint64(7)
 _3 = np.uint64(3)
 _1 = np.uint64(1)
@@ -84,6 +85,21 @@ def _read(data, first, width, wide, largest, values):  # type: ignore[no-untyped
         bad += (largest - value) >> _63
         values[i] = value
     return bad
+
+
+@njit(cache=True, nogil=True)
+def _read_all(data, start, stride, width, wide, largest, values, faults):  # type: ignore[no-untyped-def]
+    """values (n, count) uint64 = the numbers of n bodies of `stride` bytes, this stream `start` bytes into each.
+
+    faults (n,) int64 grow by how many numbers of a body are too large, and by one for padding bits that are not zero.
+    """
+    bits = np.uint64(values.shape[1]) * width
+    used = bits & _63
+    for body in range(values.shape[0]):
+        at = np.uint64(body) * stride + start
+        faults[body] += np.int64(_read(data, at << _3, width, wide, largest, values[body]))
+        if used > _0 and _load(data, at + (bits >> _6 << _3)) >> used != _0:
+            faults[body] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -195,6 +211,22 @@ class Streams:
         data = self.checked(body, what)
         for stream, row in enumerate(into):
             self._refuse(self._run(_read, data, stream, row), stream, what)
+
+    def unpack_all(self, bodies: Sequence[bytes], into: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Read n bodies into (len(moduli), n, count) uint64; returns which are good, (n,): the others hold residues
+        that are not below their modulus, or padding bits that are not zero. Raises WrongLengthError.
+        """
+        for body in bodies:
+            if len(body) != self.n_bytes:
+                raise WrongLengthError(f"A body holds {len(body)} bytes of residues; {self.n_bytes} were expected.")
+        data = np.frombuffer(b"".join((*bodies, bytes(_REACH))), np.uint8)
+        faults = np.zeros(len(bodies), np.int64)
+        for place, modulus, values in zip(self._places, self.moduli, into, strict=True):
+            _read_all(
+                data, np.uint64(place.start), np.uint64(self.n_bytes), np.uint64(place.width), place.width > _IN_A_WORD,
+                np.uint64(modulus - 1), values, faults,
+            )  # fmt: skip
+        return faults == 0
 
     def add_packed(
         self, total: NDArray[np.uint64], body: memoryview | bytes, moduli: tuple[int, ...], *, what: str

@@ -12,6 +12,7 @@ into its memory has to end its process.
 """
 
 import hmac
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,7 +31,6 @@ from protocols.errors import (
     IdentityError,
     LeftoverError,
     PhaseError,
-    ResidueError,
     SpentRoundError,
     TooFewClientsError,
     TooManyClientsError,
@@ -173,15 +173,15 @@ class Member(Decryptor[_Round]):
         if self._scratch.shape[1] < n_clients:
             self._scratch = np.zeros((len(parameters.primes), n_clients, parameters.share.count), np.uint64)
         residues = self._scratch[:, :n_clients]
+        shares = [self._open_box(known.bound, client, salt, box) for client, salt, box in found]
         bad = []
-        for place, (client, salt, box) in enumerate(found):
-            row = residues[:, place]
-            share = self._open_box(known.bound, client, salt, box)
-            if share is None or not self._read_share(share, row):
+        for place, (share, good) in enumerate(zip(shares, self._read_shares(shares, residues), strict=True)):
+            client = found[place][0]
+            if share is None or not good:
                 bad.append(client)
-                row.fill(0)
-                continue
-            known.shares[client] = share
+                residues[:, place].fill(0)
+            else:
+                known.shares[client] = share
         parameters.share.add_rows(known.total, residues)
         projections = parameters.projections(n_clients).pack(known.projection.of(residues))
         return write_complaints([client for client, _, _ in found], bad) + projections
@@ -194,17 +194,19 @@ class Member(Decryptor[_Round]):
         key = box_key(agreed, round_digest=bound, client=client, member=self.session.me.number, salt=salt)
         return open_box(key, box)
 
-    def _read_share(self, share: bytes, into: NDArray[np.uint64]) -> bool:
-        """A share in the layout `Parameters.share`; False where it holds residues beyond their primes."""
+    def _read_shares(self, shares: Sequence[bytes | None], into: NDArray[np.uint64]) -> Sequence[bool]:
+        """Shares (primes, n, count) in the layout `Parameters.share`; False for those with residues beyond their
+        primes, and where a box was no good.
+        """
         parameters = self._parameters
-        if self._place < parameters.threshold - 1:
-            into[:] = share_from_seed(share, parameters.primes, parameters.share.count)
-            return True
-        try:
-            parameters.share.unpack(share, into, what="A share")
-        except (ResidueError, LeftoverError):
-            return False
-        return True
+        if self._place >= parameters.threshold - 1:
+            none = bytes(parameters.share.n_bytes)
+            good = parameters.share.unpack_all([none if share is None else share for share in shares], into)
+            return [bool(each) for each in good]
+        for place, seed in enumerate(shares):
+            if seed is not None:
+                into[:, place] = share_from_seed(seed, parameters.primes, parameters.share.count)
+        return [seed is not None for seed in shares]
 
     def _examine(self, request: Request) -> _Round:
         held, shown = self._round, request.manifest.broadcast
@@ -223,10 +225,10 @@ class Member(Decryptor[_Round]):
         parameters, total = self._parameters, examined.total
         if request.survivors != examined.shares.keys():
             total.fill(0)
-            row = self._scratch[:, 0]
+            row = self._scratch[:, :1]
             for client in request.survivors:
-                self._read_share(examined.shares[client], row)
-                parameters.share.add(total, row)
+                self._read_shares([examined.shares[client]], row)
+                parameters.share.add(total, row[:, 0])
         # The sum of what blinded the projections is nobody's business.
         answer = parameters.opening.pack(total[:, : parameters.degree])
         total.fill(0)

@@ -46,6 +46,33 @@ def test_packing_is_the_bit_string_of_the_definition_and_unpacks_to_itself(
 
 
 @settings(deadline=None)
+@given(bodies(), st.data())
+def test_many_bodies_at_once_are_judged_and_read_as_each_alone(
+    body: tuple[list[int], list[list[int]]], data: st.DataObject
+) -> None:
+    moduli, rows = body
+    streams = Streams(tuple(moduli), len(rows[0]))
+    packed = streams.pack(np.array(rows, np.uint64))
+    together = [packed]
+    for _ in range(3):
+        changed = bytearray(packed)
+        changed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+        together.append(bytes(changed))
+    into = np.zeros((len(moduli), len(together), streams.count), np.uint64)
+    good = streams.unpack_all(together, into)
+    for place, each in enumerate(together):
+        alone = streams.zeros()
+        try:
+            streams.unpack(each, alone, what="It")
+        except (errors.ResidueError, errors.LeftoverError):
+            assert not good[place]
+        else:
+            assert good[place] and (into[:, place] == alone).all()
+    with pytest.raises(errors.WrongLengthError, match=f"{len(packed) - 1} bytes"):
+        streams.unpack_all([packed, packed[:-1]], into)
+
+
+@settings(deadline=None)
 @given(bodies())
 def test_adding_is_modular(body: tuple[list[int], list[list[int]]]) -> None:
     moduli, rows = body

@@ -215,7 +215,7 @@ def test_doctor_finds_a_working_installation(securerec: Securerec) -> None:
 
 
 def test_bench_round_times_every_phase(toy: Dataset, securerec: Securerec) -> None:
-    figures = json.loads(securerec("bench", "round", *TOY, "--counted", "1", "--json", "-").stdout)
+    figures = json.loads(securerec("bench", "round", *TOY, "--rounds", "1", "--counted", "1", "--json", "-").stdout)
     assert set(figures["phases"]) == {"train", "privatise", "encrypt", "add", "open", "step", "evaluate"}
     assert all(seconds > 0 for seconds in figures["phases"].values())
     assert figures["total_s"] == pytest.approx(sum(figures["phases"].values()))
